@@ -3,17 +3,28 @@
 
 pub use prost;
 
-/// Client <-> gateway frames.
-pub mod message {
-    include!(concat!(env!("OUT_DIR"), "/mics.message.v1.rs"));
+/// The generated code finds its siblings by package path, hence the nesting.
+mod generated {
+    pub mod message {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mics.message.v1.rs"));
+        }
+    }
+    pub mod hook {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mics.hook.v1.rs"));
+        }
+    }
+    pub mod node {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mics.node.v1.rs"));
+        }
+    }
 }
 
 /// Hook requests and responses, and Kafka events.
-pub mod hook {
-    include!(concat!(env!("OUT_DIR"), "/mics.hook.v1.rs"));
-}
-
+pub use generated::hook::v1 as hook;
+/// Client <-> gateway frames.
+pub use generated::message::v1 as message;
 /// Node <-> node service.
-pub mod node {
-    include!(concat!(env!("OUT_DIR"), "/mics.node.v1.rs"));
-}
+pub use generated::node::v1 as node;

@@ -1,0 +1,122 @@
+//! The one way to reach an actor: a bounded mailbox that is measured and whose refusal is visible.
+//! Must not grow a second way to send (`do_send` is banned by lint).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use actix::prelude::*;
+use prometheus::Histogram;
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// A message on its way, with the time at which it was sent.
+pub struct In<M> {
+    pub message: M,
+    sent: Instant,
+}
+
+impl<M: Send> Message for In<M> {
+    type Result = ();
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendError {
+    /// The mailbox is full.
+    Busy,
+    /// The actor has ended.
+    Gone,
+}
+
+/// Figures of one kind of actor (of one tenant, where it has one).
+#[derive(Debug)]
+pub struct MailboxStats {
+    pub capacity: usize,
+    depth: AtomicU64,
+    handled: AtomicU64,
+    refused: AtomicU64,
+    restarts: AtomicU64,
+    wait_us: Histogram,
+    handling_us: Histogram,
+}
+
+/// What `/debug/actors` shows of a mailbox.
+#[derive(Debug, Clone, Serialize)]
+pub struct MailboxView {
+    pub depth: u64,
+    pub capacity: usize,
+    pub handled: u64,
+    pub refused: u64,
+    pub restarts: u64,
+}
+
+impl MailboxStats {
+    pub fn new(capacity: usize, wait_us: Histogram, handling_us: Histogram) -> Arc<Self> {
+        let (depth, handled, refused, restarts) = Default::default();
+        Arc::new(MailboxStats { capacity, depth, handled, refused, restarts, wait_us, handling_us })
+    }
+
+    pub fn view(&self) -> MailboxView {
+        MailboxView {
+            depth: self.depth.load(Relaxed),
+            capacity: self.capacity,
+            handled: self.handled.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            restarts: self.restarts.load(Relaxed),
+        }
+    }
+
+    pub fn restarted(&self) {
+        self.restarts.fetch_add(1, Relaxed);
+    }
+
+    /// Runs a handler and takes its time.
+    pub fn handle<M>(&self, message: In<M>, run: impl FnOnce(M)) {
+        self.depth.fetch_sub(1, Relaxed);
+        let started = Instant::now();
+        self.wait_us.observe(micros(started - message.sent));
+        run(message.message);
+        self.handling_us.observe(micros(started.elapsed()));
+        self.handled.fetch_add(1, Relaxed);
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// The sending side. Clones share one actix address, so that the bound holds.
+pub struct Mailbox<M: Send + 'static> {
+    to: Arc<Recipient<In<M>>>,
+    stats: Arc<MailboxStats>,
+}
+
+impl<M: Send + 'static> Clone for Mailbox<M> {
+    fn clone(&self) -> Self {
+        Mailbox { to: self.to.clone(), stats: self.stats.clone() }
+    }
+}
+
+impl<M: Send + 'static> Mailbox<M> {
+    pub fn new(to: Recipient<In<M>>, stats: Arc<MailboxStats>) -> Self {
+        Mailbox { to: Arc::new(to), stats }
+    }
+
+    /// Hands the message over or says at once why not.
+    pub fn send(&self, message: M) -> Result<(), SendError> {
+        self.stats.depth.fetch_add(1, Relaxed);
+        let error = match self.to.try_send(In { message, sent: Instant::now() }) {
+            Ok(()) => return Ok(()),
+            Err(actix::prelude::SendError::Full(_)) => SendError::Busy,
+            Err(actix::prelude::SendError::Closed(_)) => SendError::Gone,
+        };
+        self.stats.depth.fetch_sub(1, Relaxed);
+        self.stats.refused.fetch_add(1, Relaxed);
+        Err(error)
+    }
+
+    pub fn connected(&self) -> bool {
+        self.to.connected()
+    }
+}

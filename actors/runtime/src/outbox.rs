@@ -1,0 +1,273 @@
+//! What a session has still to be sent: ready frames, bounded in bytes, filled from any thread, written by its hub.
+//!
+//! A delivery that is accepted here and not written before the session ends is handed back, for the offline buffer.
+//! Must not write to sockets itself, and must never wait.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use mics_domain::codes::Close;
+
+use crate::frame;
+use crate::hub::HubHandle;
+use crate::wire::Wire;
+
+/// Frames handed to the socket in one system call.
+const BATCH: usize = 32;
+
+struct Entry {
+    bytes: Bytes,
+    /// Deliveries are promises; everything else (acks, pongs) is worthless once the session ended.
+    delivery: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The byte limit was passed: nothing more is taken and the session is about to be closed.
+    Overflowed,
+    /// A close frame is queued, nothing more is taken.
+    Closing,
+    Closed,
+}
+
+struct State {
+    queue: VecDeque<Entry>,
+    /// Live deliveries that wait until the offline backlog is queued. `None` once it is.
+    held: Option<VecDeque<Entry>>,
+    bytes: usize,
+    /// Bytes of the queue's first frame that the socket already took.
+    written_of_first: usize,
+    phase: Phase,
+    /// How urgently the hub was asked to flush this outbox; `None` = not at all.
+    scheduled: Option<Urgency>,
+}
+
+/// Which of a hub's two queues a flush waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Large fan-outs: taken in turns, tenant by tenant, between the others.
+    Bulk,
+    Interactive,
+}
+
+/// What became of a pushed frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    Accepted,
+    /// Accepted as the last one: the session is too slow and will be closed with 4408.
+    Overflow,
+    /// Not accepted: the session is ending.
+    Closed,
+}
+
+/// How a flush ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing is left.
+    Empty,
+    /// The socket takes no more for now.
+    Blocked,
+    /// Everything including the close frame is written.
+    ClosedDone,
+    /// The socket is dead.
+    Broken,
+}
+
+pub struct Outbox {
+    pub tenant: Arc<str>,
+    pub user: Arc<str>,
+    pub device: Arc<str>,
+    pub connection: u128,
+    /// Index of the session in its hub.
+    pub slot: usize,
+    hub: Arc<HubHandle>,
+    limit: usize,
+    state: Mutex<State>,
+}
+
+impl Outbox {
+    /// A new outbox holds live deliveries back until [`Outbox::release`].
+    pub fn new(
+        ids: (Arc<str>, Arc<str>, Arc<str>),
+        connection: u128,
+        slot: usize,
+        hub: Arc<HubHandle>,
+        limit: usize,
+    ) -> Arc<Self> {
+        let state = State {
+            queue: VecDeque::new(),
+            held: Some(VecDeque::new()),
+            bytes: 0,
+            written_of_first: 0,
+            phase: Phase::Open,
+            scheduled: None,
+        };
+        let (tenant, user, device) = ids;
+        Arc::new(Outbox { tenant, user, device, connection, slot, hub, limit, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a live delivery.
+    pub fn deliver(self: &Arc<Self>, frame: Bytes, urgency: Urgency) -> Pushed {
+        self.push(Entry { bytes: frame, delivery: true }, urgency, true)
+    }
+
+    /// Queues an ack, pong or error.
+    pub fn control(self: &Arc<Self>, frame: Bytes) -> Pushed {
+        self.push(Entry { bytes: frame, delivery: false }, Urgency::Interactive, false)
+    }
+
+    /// Queues an offline message, ahead of live deliveries that are held back.
+    pub fn backlog(self: &Arc<Self>, frame: Bytes) -> Pushed {
+        self.push(Entry { bytes: frame, delivery: true }, Urgency::Interactive, false)
+    }
+
+    fn push(self: &Arc<Self>, entry: Entry, urgency: Urgency, may_hold: bool) -> Pushed {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            return Pushed::Closed;
+        }
+        state.bytes += entry.bytes.len();
+        let overflow = state.bytes > self.limit;
+        match &mut state.held {
+            Some(held) if may_hold => held.push_back(entry),
+            _ => state.queue.push_back(entry),
+        }
+        if overflow {
+            state.phase = Phase::Overflowed;
+        }
+        let idle = state.held.is_some() && may_hold && !overflow;
+        self.schedule(state, urgency, idle);
+        if overflow { Pushed::Overflow } else { Pushed::Accepted }
+    }
+
+    fn schedule(self: &Arc<Self>, mut state: std::sync::MutexGuard<'_, State>, urgency: Urgency, idle: bool) {
+        if idle || state.scheduled.is_some_and(|already| already >= urgency) {
+            return;
+        }
+        state.scheduled = Some(urgency);
+        drop(state);
+        self.hub.flush_soon(self.clone(), urgency);
+    }
+
+    /// Lets live deliveries through, behind everything queued so far.
+    pub fn release(self: &Arc<Self>) {
+        let mut state = self.state();
+        if let Some(mut held) = state.held.take() {
+            state.queue.append(&mut held);
+        }
+        self.schedule(state, Urgency::Interactive, false);
+    }
+
+    /// Bytes that may still be queued before the session counts as too slow.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.state().bytes)
+    }
+
+    pub fn queued_bytes(&self) -> usize {
+        self.state().bytes
+    }
+
+    pub fn overflowed(&self) -> bool {
+        self.state().phase == Phase::Overflowed
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.state().phase == Phase::Open
+    }
+
+    /// Stops taking frames and queues the close frame. With `keep` the queue is still written; without, its deliveries
+    /// are returned (except one that is half written).
+    pub fn begin_close(self: &Arc<Self>, close: &Close, keep: bool) -> Vec<Bytes> {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Closing | Phase::Closed) {
+            return Vec::new();
+        }
+        state.phase = Phase::Closing;
+        if let Some(mut held) = state.held.take() {
+            state.queue.append(&mut held);
+        }
+        let mut taken = Vec::new();
+        if !keep {
+            let first = usize::from(state.written_of_first > 0);
+            taken = deliveries(state.queue.drain(first..));
+        }
+        let bytes = frame::close(close);
+        state.queue.push_back(Entry { bytes, delivery: false });
+        self.schedule(state, Urgency::Interactive, false);
+        taken
+    }
+
+    /// Ends the outbox and returns the deliveries that were not written completely, oldest first.
+    pub fn finish(&self) -> Vec<Bytes> {
+        let mut state = self.state();
+        state.phase = Phase::Closed;
+        state.bytes = 0;
+        let mut rest = deliveries(std::mem::take(&mut state.queue));
+        rest.extend(deliveries(state.held.take().unwrap_or_default()));
+        rest
+    }
+
+    /// Writes as much as the socket takes. Called by the hub only.
+    pub fn flush(&self, wire: &dyn Wire) -> Flushed {
+        let mut state = self.state();
+        state.scheduled = None;
+        loop {
+            if state.queue.is_empty() {
+                shrink(&mut state.queue);
+                return if state.phase == Phase::Closing { Flushed::ClosedDone } else { Flushed::Empty };
+            }
+            match write_batch(&state, wire) {
+                Ok(0) => return Flushed::Broken,
+                Ok(written) => state.written(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Flushed::Broken,
+            }
+        }
+    }
+}
+
+/// An idle session keeps no queue memory.
+fn shrink(queue: &mut VecDeque<Entry>) {
+    if queue.capacity() > 0 {
+        *queue = VecDeque::new();
+    }
+}
+
+fn deliveries(entries: impl IntoIterator<Item = Entry>) -> Vec<Bytes> {
+    entries.into_iter().filter(|entry| entry.delivery).map(|entry| entry.bytes).collect()
+}
+
+fn write_batch(state: &State, wire: &dyn Wire) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); BATCH];
+    let mut count = 0;
+    for (slot, entry) in slices.iter_mut().zip(&state.queue) {
+        let skip = if count == 0 { state.written_of_first } else { 0 };
+        *slot = IoSlice::new(&entry.bytes[skip..]);
+        count += 1;
+    }
+    wire.try_write_vectored(&slices[..count])
+}
+
+impl State {
+    fn written(&mut self, mut written: usize) {
+        while let Some(first) = self.queue.front() {
+            let rest = first.bytes.len() - self.written_of_first;
+            if written < rest {
+                self.written_of_first += written;
+                return;
+            }
+            written -= rest;
+            self.written_of_first = 0;
+            self.bytes = self.bytes.saturating_sub(first.bytes.len());
+            self.queue.pop_front();
+        }
+    }
+}

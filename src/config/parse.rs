@@ -1,0 +1,524 @@
+//! From texts to values: where a value comes from (overrides, environment, file), and reading one value with every mistake collected.
+//! It must not know what any variable means, and nothing but `Source::from_env` may touch the process environment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::vars::{FILE_VAR, Kind, Var, normal};
+
+/// A value that is never printed: `Debug` and `Display` give `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The secret itself; not for logs, metrics or errors.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// One mistake. `value_shown` is `***` for secrets and empty when there is no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    pub name: String,
+    pub value_shown: String,
+    pub problem: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.value_shown.is_empty() {
+            write!(f, "{}: {}", self.name, self.problem)
+        } else {
+            write!(f, "{}={}: {}", self.name, self.value_shown, self.problem)
+        }
+    }
+}
+
+/// Every mistake found, never empty. `Display` gives one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Where values come from: the environment, and the file that `MICS_CONFIG_FILE` names in it.
+///
+/// A list of pairs and not a look-up function: names are compared case-insensitively and `Tenants__AuthMap__<tenant>` must be found.
+#[derive(Default, Clone)]
+pub struct Source {
+    env: Vec<(String, String)>,
+    file_text: Option<String>,
+    host_name: Option<String>,
+}
+
+impl Source {
+    /// The process environment and the machine's host name.
+    pub fn from_env() -> Source {
+        // Names or values that are not Unicode cannot be ours.
+        let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        Source { env, file_text: None, host_name }
+    }
+
+    /// As if these pairs were the environment.
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Source {
+        let env = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        Source { env, file_text: None, host_name: None }
+    }
+
+    /// Sets values that win over the environment (`--NAME=value` of a command line).
+    pub fn with_overrides<K: Into<String>, V: Into<String>>(mut self, pairs: impl IntoIterator<Item = (K, V)>) -> Source {
+        for (name, value) in pairs {
+            let name = name.into();
+            self.env.retain(|(other, _)| !same_name(other, &name));
+            self.env.push((name, value.into()));
+        }
+        self
+    }
+
+    /// Uses this TOML text instead of the file that `MICS_CONFIG_FILE` names.
+    pub fn with_file_text(mut self, text: impl Into<String>) -> Source {
+        self.file_text = Some(text.into());
+        self
+    }
+
+    /// Sets the machine's host name, the default of `NODE_ID`.
+    pub fn with_host_name(mut self, name: impl Into<String>) -> Source {
+        self.host_name = Some(name.into());
+        self
+    }
+
+    fn host_name(&self) -> Option<String> {
+        let known = self.host_name.clone().or_else(|| find(&self.env, "HOSTNAME"));
+        known.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+    }
+}
+
+fn same_name(a: &str, b: &str) -> bool {
+    a == b || normal(a) == normal(b)
+}
+
+/// The exact spelling first, then any other spelling of the same name.
+fn find(pairs: &[(String, String)], name: &str) -> Option<String> {
+    let exact = pairs.iter().find(|(k, _)| k == name);
+    exact.or_else(|| pairs.iter().find(|(k, _)| same_name(k, name))).map(|(_, v)| v.clone())
+}
+
+/// Reads values of one table of variables and collects all mistakes and warnings.
+pub(super) struct Reader<'a> {
+    table: &'static [Var],
+    env: &'a [(String, String)],
+    file: Vec<(String, String)>,
+    host_name: Option<String>,
+    pub errors: Vec<ConfigError>,
+    pub warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the file too. `known` are all tables: a name in the file that none of them has is a warning.
+    pub fn new(source: &'a Source, table: &'static [Var], known: &[&'static [Var]]) -> Reader<'a> {
+        let (env, host_name) = (&source.env[..], source.host_name());
+        let mut reader = Reader { table, env, file: Vec::new(), host_name, errors: Vec::new(), warnings: Vec::new() };
+        if let Some(text) = reader.file_text(source) {
+            match text.parse::<toml::Table>() {
+                Ok(toml) => super::file::flatten(toml, known, &mut reader.file, &mut reader.warnings),
+                // Only the place and the kind of mistake: the parser's full text quotes the line, which may hold a secret.
+                Err(error) => {
+                    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+                    reader.error(FILE_VAR.0, "", format!("line {line} is not TOML: {}", error.message()));
+                }
+            }
+        }
+        reader
+    }
+
+    fn file_text(&mut self, source: &Source) -> Option<String> {
+        if let Some(text) = &source.file_text {
+            return Some(text.clone());
+        }
+        let path = find(self.env, FILE_VAR.0).filter(|path| !path.trim().is_empty())?;
+        match std::fs::read_to_string(path.trim()) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.error(FILE_VAR.0, &path, format!("cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    pub fn error(&mut self, name: &str, value: &str, problem: impl Into<String>) {
+        let secret = self.table.iter().any(|v| v.name == name && v.is_secret());
+        let value_shown = match secret && !value.is_empty() {
+            true => "***".to_owned(),
+            false => shown(value),
+        };
+        self.errors.push(ConfigError { name: name.to_owned(), value_shown, problem: problem.into() });
+    }
+
+    pub fn warn(&mut self, name: &str, text: impl fmt::Display) {
+        self.warnings.push(format!("{name}: {text}"));
+    }
+
+    /// A required variable is not set: there is no value to show.
+    pub fn missing(&mut self, name: &str, problem: &str) {
+        self.error(name, "", problem);
+    }
+
+    /// Everything was read: the result, or every mistake.
+    pub fn finish<T>(self, config: T) -> Result<(T, Vec<String>), ConfigErrors> {
+        if self.errors.is_empty() { Ok((config, self.warnings)) } else { Err(ConfigErrors(self.errors)) }
+    }
+
+    /// The file that was named.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        find(self.env, FILE_VAR.0).map(|path| path.trim().to_owned()).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
+    /// The machine's host name, when known.
+    pub fn host_name(&self) -> Option<String> {
+        self.host_name.clone()
+    }
+
+    fn var(&self, name: &str) -> &'static Var {
+        self.table.iter().find(|v| v.name == name).unwrap_or_else(|| panic!("{name} is not in the table of variables"))
+    }
+
+    /// What was set, trimmed: environment before file. Empty means "the default", and hides the file's value.
+    fn set(&self, var: &Var) -> Option<String> {
+        let lookup = |pairs: &[(String, String)]| {
+            std::iter::once(&var.name).chain(var.aliases).find_map(|name| find(pairs, name)).map(|v| v.trim().to_owned())
+        };
+        lookup(self.env).or_else(|| lookup(&self.file)).filter(|value| !value.is_empty())
+    }
+
+    /// Text, or `None` when unset and without a default.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let var = self.var(name);
+        self.set(var).or_else(|| Some(var.default.to_owned()).filter(|d| !d.is_empty()))
+    }
+
+    /// Text that was set, without the default.
+    pub fn explicit(&self, name: &str) -> Option<String> {
+        self.set(self.var(name))
+    }
+
+    pub fn secret(&self, name: &str) -> Option<Secret> {
+        self.text(name).map(Secret)
+    }
+
+    /// An integer after its clamp. After a mistake: the default, so that reading can go on.
+    pub fn int(&mut self, name: &str) -> i64 {
+        let default = self.var(name).default.parse().unwrap_or(0);
+        self.opt_int(name).unwrap_or(default)
+    }
+
+    /// Like `int`, for variables without a default.
+    pub fn opt_int(&mut self, name: &str) -> Option<i64> {
+        let var = self.var(name);
+        let text = self.set(var)?;
+        let Some(value) = whole_number(&text) else {
+            self.error(name, &text, "is not a whole number");
+            return None;
+        };
+        let (kept, why) = match var.kind {
+            Kind::Int { min, max } => (Some(value.clamp(min, max)), "out of range"),
+            Kind::PositiveOrDefault if value <= 0 => (var.default.parse().ok(), "not positive"),
+            Kind::OptionalPositive if value <= 0 => (None, "not positive"),
+            Kind::OptionalNonNegative if value < 0 => (None, "negative"),
+            Kind::Port if !(0..=65_535).contains(&value) => {
+                self.error(name, &text, "is not a port (0 to 65535)");
+                return None;
+            }
+            _ => (Some(value.min(i32::MAX.into())), "out of range"),
+        };
+        match kept {
+            Some(kept) if kept != value => self.warn(name, format_args!("{value} is {why}; {kept} is used")),
+            None => self.warn(name, format_args!("{value} is {why}; ignored")),
+            _ => {}
+        }
+        kept
+    }
+
+    pub fn port(&mut self, name: &str) -> u16 {
+        self.number(name)
+    }
+
+    pub fn size(&mut self, name: &str) -> usize {
+        self.number(name)
+    }
+
+    /// An integer in the field's own type; the table's range lies within it.
+    pub fn number<T: TryFrom<i64>>(&mut self, name: &str) -> T {
+        T::try_from(self.int(name)).ok().unwrap_or_else(|| panic!("the range of {name} is wider than its field"))
+    }
+
+    /// Like `number`, for variables without a default.
+    pub fn opt_number<T: TryFrom<i64>>(&mut self, name: &str) -> Option<T> {
+        self.opt_int(name).and_then(|value| T::try_from(value).ok())
+    }
+
+    pub fn millis(&mut self, name: &str) -> Duration {
+        Duration::from_millis(self.number(name))
+    }
+
+    pub fn seconds(&mut self, name: &str) -> Duration {
+        Duration::from_secs(self.number(name))
+    }
+
+    /// Filter directives with .NET level names translated.
+    pub fn level(&mut self, name: &str) -> String {
+        let text = self.text(name).unwrap_or_default();
+        let mut directives = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (target, word) = part.rsplit_once('=').map_or(("", part), |(target, word)| (target.trim(), word.trim()));
+            let is_target = target.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:.-".contains(&b));
+            match level_word(word).filter(|_| is_target) {
+                Some(level) if target.is_empty() => directives.push(level.to_owned()),
+                Some(level) => directives.push(format!("{target}={level}")),
+                None => self.error(name, part, "is not a level or target=level"),
+            }
+        }
+        directives.join(",")
+    }
+
+    pub fn bool(&mut self, name: &str) -> bool {
+        let default = self.var(name).default == "true";
+        self.opt_bool(name).unwrap_or(default)
+    }
+
+    pub fn opt_bool(&mut self, name: &str) -> Option<bool> {
+        let text = self.set(self.var(name))?;
+        let value = parse_bool(&text);
+        if value.is_none() {
+            self.error(name, &text, "is not true or false");
+        }
+        value
+    }
+
+    /// The word that was chosen, as the table spells it.
+    pub fn choice(&mut self, name: &str) -> &'static str {
+        let var = self.var(name);
+        let Kind::Choice { words, strict } = var.kind else { panic!("{name} is not a choice") };
+        let Some(text) = self.set(var) else { return var.default };
+        if let Some(word) = words.iter().find(|word| word.eq_ignore_ascii_case(&text)) {
+            return word;
+        }
+        match strict {
+            true => self.error(name, &text, format!("is not one of {}", words.join(", "))),
+            false => self.warn(name, format_args!("\"{text}\" is not one of {}; {} is used", words.join(", "), var.default)),
+        }
+        var.default
+    }
+
+    /// Comma separated parts, trimmed, without empty ones.
+    pub fn list(&mut self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// The entries of a map. In one place (environment, file) the JSON form replaces `<section>__<key>` entries; between places, JSON in
+    /// the environment replaces the file, while its single entries are laid over the file's map.
+    pub fn map(&mut self, name: &str) -> BTreeMap<String, Value> {
+        let var = self.var(name);
+        let env = self.env;
+        let mut map = match layer(env, var) {
+            Some(text) => self.json_object(var, &text),
+            None => {
+                let file = std::mem::take(&mut self.file);
+                let mut map = layer(&file, var).map_or_else(|| entries(&file, var), |text| self.json_object(var, &text));
+                self.file = file;
+                map.extend(entries(env, var));
+                map
+            }
+        };
+        if map.is_empty() && self.set(var).is_none() && !var.default.is_empty() {
+            map = self.json_object(var, var.default);
+        }
+        map
+    }
+
+    fn json_object(&mut self, var: &Var, text: &str) -> BTreeMap<String, Value> {
+        if text.trim().is_empty() {
+            return BTreeMap::new();
+        }
+        match serde_json::from_str(text) {
+            Ok(Value::Object(object)) => return object.into_iter().collect(),
+            Ok(_) => self.error(var.name, text, "is not a JSON object"),
+            // A syntax error of serde_json names a place and what was expected, never the text itself.
+            Err(error) => self.error(var.name, text, format!("is not JSON: {error}")),
+        }
+        BTreeMap::new()
+    }
+
+    /// The value of one map entry as a type, or an error that names the key (and never the value of a secret).
+    pub fn entry<T>(&mut self, name: &str, key: &str, value: &Value, what: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+        let result = read(value);
+        if result.is_none() {
+            let text = if value.is_null() { "null".to_owned() } else { scalar(value).unwrap_or_else(|| value.to_string()) };
+            self.error(name, &text, format!("the value of \"{}\" is not {what}", shown(key)));
+        }
+        result
+    }
+}
+
+fn layer(pairs: &[(String, String)], var: &Var) -> Option<String> {
+    std::iter::once(&var.name).chain(var.aliases).find_map(|name| find(pairs, name))
+}
+
+/// `<name or alias>__<key>` pairs; the key keeps its case.
+fn entries(pairs: &[(String, String)], var: &Var) -> BTreeMap<String, Value> {
+    let prefixes: Vec<String> = std::iter::once(&var.name).chain(var.aliases).map(|name| normal(name) + "__").collect();
+    let entry = |(name, value): &(String, String)| {
+        // `:` counts as `__`, so both are written one way before the key is cut off.
+        let name = name.replace(':', "__");
+        let key = prefixes.iter().find_map(|p| name.get(..p.len()).filter(|s| s.eq_ignore_ascii_case(p)).map(|_| &name[p.len()..]))?;
+        Some((key.to_owned(), Value::String(value.clone())))
+    };
+    pairs.iter().filter_map(entry).collect()
+}
+
+/// Text, number or boolean of a JSON value as text.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// JSON string, trimmed.
+pub(super) fn as_text(value: &Value) -> Option<String> {
+    value.as_str().map(|text| text.trim().to_owned())
+}
+
+/// JSON whole number, or its text (entries of a section are texts), within 32 bits.
+pub(super) fn as_i32(value: &Value) -> Option<i32> {
+    whole_number(scalar(value)?.trim()).and_then(|n| i32::try_from(n).ok())
+}
+
+/// JSON boolean, or its text.
+pub(super) fn as_bool(value: &Value) -> Option<bool> {
+    parse_bool(scalar(value)?.trim())
+}
+
+/// .NET and Rust level names.
+fn level_word(word: &str) -> Option<&'static str> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "trace" => "trace",
+        "debug" => "debug",
+        "info" | "information" => "info",
+        "warn" | "warning" => "warn",
+        "error" | "critical" => "error",
+        "off" | "none" => "off",
+        _ => return None,
+    })
+}
+
+/// Is this an absolute http(s) URL? `Err` is the problem, to follow the value.
+pub(super) fn check_url(url: &str) -> Result<(), &'static str> {
+    let lower = url.to_ascii_lowercase();
+    let Some(rest) = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://")) else {
+        return Err("is not an absolute http or https URL");
+    };
+    if rest.contains(|c: char| c.is_whitespace() || c.is_control() || "\\\"<>".contains(c)) {
+        return Err("contains characters that a URL may not have");
+    }
+    if rest.contains(['?', '#']) {
+        return Err("must not have a query or a fragment");
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("must not contain a user name or password");
+    }
+    let (host, port) = match authority.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':').or(Some("").filter(|_| port.is_empty()))),
+        None => authority.split_once(':').map_or((authority, Some("")), |(host, port)| (host, Some(port))),
+    };
+    match port {
+        _ if host.is_empty() => Err("has no host"),
+        Some("") if !authority.ends_with(':') => Ok(()),
+        Some(port) if port.parse::<u16>().is_ok_and(|port| port != 0) => Ok(()),
+        _ => Err("has a port that is not a number from 1 to 65535"),
+    }
+}
+
+fn whole_number(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// At most 120 characters, control characters escaped, and without the `user:password@` of a URL.
+fn shown(value: &str) -> String {
+    let mut text = value.to_owned();
+    while let Some((start, end)) = user_info(&text) {
+        text.replace_range(start..end, "***");
+    }
+    let short: String = text.chars().take(120).flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    if text.chars().count() > 120 { short + "..." } else { short }
+}
+
+/// Byte range of the first `user:password` between `://` and `@` that is not masked yet.
+fn user_info(text: &str) -> Option<(usize, usize)> {
+    text.match_indices("://").find_map(|(at, _)| {
+        let start = at + 3;
+        let length = text[start..].find(['/', '"', ',', ' ']).unwrap_or(text.len() - start);
+        let end = start + text[start..start + length].rfind('@')?;
+        (&text[start..end] != "***").then_some((start, end))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_masked() {
+        for (value, expected) in [
+            ("http://a:b@host/x", "http://***@host/x"),
+            (r#"{"t":"http://u:p@h","s":"https://q:r@i"}"#, r#"{"t":"http://***@h","s":"https://***@i"}"#),
+            ("http://host/a@b", "http://host/a@b"),
+            ("plain\ntext", "plain\\ntext"),
+        ] {
+            assert_eq!(shown(value), expected);
+        }
+    }
+}
