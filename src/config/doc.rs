@@ -38,7 +38,11 @@ fn table<'a>(page: &mut String, vars: impl Iterator<Item = &'a Var>) {
     for var in vars {
         let default = if var.default.is_empty() { String::new() } else { format!("`{}`", cell(var.default)) };
         let (kind, range) = kind_and_range(var);
-        let names = std::iter::once(&var.name).chain(var.aliases).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let names = std::iter::once(&var.name)
+            .chain(var.aliases)
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
         let _ = writeln!(page, "| {names} | {kind} | {default} | {range} | {} | {} |", var.unit, cell(var.effect));
     }
 }

@@ -5,7 +5,12 @@ use serde_json::Value;
 use super::vars::{Kind, Var};
 
 /// Pairs of `table`: nested tables become `outer__inner`, a table at the name of a map variable becomes that map's JSON.
-pub(super) fn flatten(table: toml::Table, known: &[&[Var]], pairs: &mut Vec<(String, String)>, warnings: &mut Vec<String>) {
+pub(super) fn flatten(
+    table: toml::Table,
+    known: &[&[Var]],
+    pairs: &mut Vec<(String, String)>,
+    warnings: &mut Vec<String>,
+) {
     visit("", table, known, pairs);
     for (name, _) in pairs.iter() {
         if !known.iter().any(|vars| vars.iter().any(|var| var.is_named(name))) {
@@ -17,7 +22,10 @@ pub(super) fn flatten(table: toml::Table, known: &[&[Var]], pairs: &mut Vec<(Str
 fn visit(prefix: &str, table: toml::Table, known: &[&[Var]], pairs: &mut Vec<(String, String)>) {
     for (key, value) in table {
         let name = format!("{prefix}{key}");
-        let is_map = known.iter().flat_map(|vars| vars.iter()).any(|var| matches!(var.kind, Kind::Map { .. }) && var.is_named(&name));
+        let is_map = known
+            .iter()
+            .flat_map(|vars| vars.iter())
+            .any(|var| matches!(var.kind, Kind::Map { .. }) && var.is_named(&name));
         match value {
             toml::Value::Table(inner) if is_map => pairs.push((name, json(toml::Value::Table(inner)).to_string())),
             toml::Value::Table(inner) => visit(&format!("{name}__"), inner, known, pairs),
@@ -28,8 +36,8 @@ fn visit(prefix: &str, table: toml::Table, known: &[&[Var]], pairs: &mut Vec<(St
 }
 
 fn text(value: toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => text,
+    match json(value) {
+        Value::String(text) => text,
         other => other.to_string(),
     }
 }

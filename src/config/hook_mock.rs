@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::parse::{self, ConfigErrors, Reader, Secret, Source};
+use super::parse::Reader;
+use super::source::{ConfigErrors, Secret, Source};
+use super::values;
 use super::vars::{HOOK_MOCK_VARS, VARS};
 
 /// Settings of the hook mock, one field per variable of [`HOOK_MOCK_VARS`]; the global policy fields are in `policy`.
@@ -74,7 +76,7 @@ impl HookMockConfig {
 fn secrets(r: &mut Reader) -> BTreeMap<String, Secret> {
     let mut secrets = BTreeMap::new();
     for (tenant, value) in r.map("HOOK_TENANT_SECRETS") {
-        if let Some(text) = r.entry("HOOK_TENANT_SECRETS", &tenant, &value, "a text", parse::as_text) {
+        if let Some(text) = r.entry("HOOK_TENANT_SECRETS", &tenant, &value, "a text", values::as_text) {
             secrets.insert(tenant, Secret::new(text));
         }
     }
@@ -83,14 +85,15 @@ fn secrets(r: &mut Reader) -> BTreeMap<String, Secret> {
 
 fn base_url(r: &mut Reader, port: u16) -> String {
     let Some(url) = r.explicit("HOOK_BASE_URL") else { return format!("http://localhost:{port}") };
-    if let Err(problem) = parse::check_url(&url) {
+    if let Err(problem) = values::check_url(&url) {
         r.error("HOOK_BASE_URL", &url, problem);
     }
     url.trim_end_matches('/').to_owned()
 }
 
 fn group_members(r: &mut Reader) -> BTreeMap<String, Vec<String>> {
-    let read = |value: &Value| value.as_array()?.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+    let read =
+        |value: &Value| value.as_array()?.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
     let mut groups = BTreeMap::new();
     for (group, value) in r.map("HOOK_GROUP_MEMBERS") {
         if let Some(users) = r.entry("HOOK_GROUP_MEMBERS", &group, &value, "an array of texts", read) {
@@ -109,7 +112,7 @@ fn policies(r: &mut Reader) -> BTreeMap<String, HookPolicy> {
         for (field, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
             let place = format!("{tenant}.{field}");
             let mut int = |min: i32| {
-                let number = r.entry(NAME, &place, value, "a whole number of 32 bits", parse::as_i32)?;
+                let number = r.entry(NAME, &place, value, "a whole number of 32 bits", values::as_i32)?;
                 if number < min {
                     r.warn(NAME, format_args!("the value of \"{place}\" is less than {min}; ignored"));
                 }
@@ -120,7 +123,9 @@ fn policies(r: &mut Reader) -> BTreeMap<String, HookPolicy> {
                 "hookqueuetimeoutms" => policy.hook_queue_timeout_ms = int(0),
                 "hookbreakerfailurethreshold" => policy.hook_breaker_failure_threshold = int(1),
                 "hookbreakeropenms" => policy.hook_breaker_open_ms = int(0),
-                "hooksignrequired" => policy.hook_sign_required = r.entry(NAME, &place, value, "true or false", parse::as_bool),
+                "hooksignrequired" => {
+                    policy.hook_sign_required = r.entry(NAME, &place, value, "true or false", values::as_bool)
+                }
                 _ => r.warn(NAME, format_args!("{place:?} is not a field of a policy; ignored")),
             }
         }

@@ -5,6 +5,8 @@ mod doc;
 mod file;
 mod hook_mock;
 mod parse;
+mod source;
+mod values;
 mod vars;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +19,7 @@ use serde_json::Value;
 pub use doc::markdown;
 pub use hook_mock::{HookMockConfig, HookPolicy};
 use parse::Reader;
-pub use parse::{ConfigError, ConfigErrors, Secret, Source};
+pub use source::{ConfigError, ConfigErrors, Secret, Source};
 pub use vars::{Area, FILE_VAR, HOOK_MOCK_VARS, Kind, VARS, Var};
 
 /// Which checks apply.
@@ -190,9 +192,19 @@ impl GatewayConfig {
         if mode == Mode::Gateway && self.redis_connection.is_none() {
             r.error("REDIS__CONNECTION", "", "is required");
         }
+        if mode == Mode::Gateway && r.explicit("PUBLIC_ENDPOINT").is_none() {
+            r.warn(
+                "PUBLIC_ENDPOINT",
+                format_args!("not set; other nodes cannot reach this one at {}", self.public_endpoint),
+            );
+        }
         if self.hook_sign_required {
             for (tenant, _) in self.tenants.iter().filter(|(_, settings)| settings.secret.is_none()) {
-                r.error("HOOK_SIGN_REQUIRED", "true", format!("tenant \"{tenant}\" has no entry in TENANT_HOOK_SECRETS"));
+                r.error(
+                    "HOOK_SIGN_REQUIRED",
+                    "true",
+                    format!("tenant \"{tenant}\" has no entry in TENANT_HOOK_SECRETS"),
+                );
             }
         }
         let ports = [("PORT", self.port), ("GRPC_PORT", self.grpc_port), ("ADMIN_PORT", self.admin_port)];
@@ -233,7 +245,7 @@ fn public_endpoint(r: &mut Reader, port: u16) -> String {
     let Some(endpoint) = r.explicit("PUBLIC_ENDPOINT") else { return format!("http://localhost:{port}") };
     if endpoint.contains('|') {
         r.error("PUBLIC_ENDPOINT", &endpoint, "must not contain |");
-    } else if let Err(problem) = parse::check_url(&endpoint) {
+    } else if let Err(problem) = values::check_url(&endpoint) {
         r.error("PUBLIC_ENDPOINT", &endpoint, problem);
     }
     endpoint.trim_end_matches('/').to_owned()
@@ -256,17 +268,17 @@ fn tenants(r: &mut Reader, mode: Mode) -> BTreeMap<String, TenantSettings> {
         r.missing("TENANT_AUTH_MAP", "is required: at least one tenant");
     }
     let known: BTreeSet<String> = auth.keys().cloned().collect();
-    let secrets = tenant_map(r, "TENANT_HOOK_SECRETS", &known, "a text", parse::as_text);
-    let limits = tenant_map(r, "TENANT_HOOK_MAX_CONCURRENCY", &known, "a whole number of 32 bits", parse::as_i32);
-    let deny = tenant_map(r, "HOOK_DENY_WHEN_DEGRADED", &known, "true or false", parse::as_bool);
+    let secrets = tenant_map(r, "TENANT_HOOK_SECRETS", &known, "a text", values::as_text);
+    let limits = tenant_map(r, "TENANT_HOOK_MAX_CONCURRENCY", &known, "a whole number of 32 bits", values::as_i32);
+    let deny = tenant_map(r, "HOOK_DENY_WHEN_DEGRADED", &known, "true or false", values::as_bool);
 
     let mut tenants = BTreeMap::new();
     for (id, value) in &auth {
         if !is_tenant_id(id) {
             r.error("TENANT_AUTH_MAP", id, "is not a tenant id: 1 to 64 of A-Z a-z 0-9 . _ -");
         }
-        let Some(url) = r.entry("TENANT_AUTH_MAP", id, value, "a URL", parse::as_text) else { continue };
-        if let Err(problem) = parse::check_url(&url) {
+        let Some(url) = r.entry("TENANT_AUTH_MAP", id, value, "a URL", values::as_text) else { continue };
+        if let Err(problem) = values::check_url(&url) {
             r.error("TENANT_AUTH_MAP", &url, format!("of tenant \"{id}\" {problem}"));
         }
         let secret = secrets.get(id).filter(|secret| !secret.is_empty()).map(Secret::new);

@@ -1,5 +1,5 @@
-//! From texts to values: where a value comes from (overrides, environment, file), and reading one value with every mistake collected.
-//! It must not know what any variable means, and nothing but `Source::from_env` may touch the process environment.
+//! Reading variables of a table: which place a value comes from, clamps, and every mistake collected. It must not know what any variable
+//! means.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,133 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::source::{ConfigError, ConfigErrors, Secret, Source, find};
+use super::values::{level_word, parse_bool, scalar, shown, whole_number};
 use super::vars::{FILE_VAR, Kind, Var, normal};
-
-/// A value that is never printed: `Debug` and `Display` give `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The secret itself; not for logs, metrics or errors.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// One mistake. `value_shown` is `***` for secrets and empty when there is no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    pub name: String,
-    pub value_shown: String,
-    pub problem: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.value_shown.is_empty() {
-            write!(f, "{}: {}", self.name, self.problem)
-        } else {
-            write!(f, "{}={}: {}", self.name, self.value_shown, self.problem)
-        }
-    }
-}
-
-/// Every mistake found, never empty. `Display` gives one line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
-/// Where values come from: the environment, and the file that `MICS_CONFIG_FILE` names in it.
-///
-/// A list of pairs and not a look-up function: names are compared case-insensitively and `Tenants__AuthMap__<tenant>` must be found.
-#[derive(Default, Clone)]
-pub struct Source {
-    env: Vec<(String, String)>,
-    file_text: Option<String>,
-    host_name: Option<String>,
-}
-
-impl Source {
-    /// The process environment and the machine's host name.
-    pub fn from_env() -> Source {
-        // Names or values that are not Unicode cannot be ours.
-        let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
-        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-        Source { env, file_text: None, host_name }
-    }
-
-    /// As if these pairs were the environment.
-    pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Source {
-        let env = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Source { env, file_text: None, host_name: None }
-    }
-
-    /// Sets values that win over the environment (`--NAME=value` of a command line).
-    pub fn with_overrides<K: Into<String>, V: Into<String>>(mut self, pairs: impl IntoIterator<Item = (K, V)>) -> Source {
-        for (name, value) in pairs {
-            let name = name.into();
-            self.env.retain(|(other, _)| !same_name(other, &name));
-            self.env.push((name, value.into()));
-        }
-        self
-    }
-
-    /// Uses this TOML text instead of the file that `MICS_CONFIG_FILE` names.
-    pub fn with_file_text(mut self, text: impl Into<String>) -> Source {
-        self.file_text = Some(text.into());
-        self
-    }
-
-    /// Sets the machine's host name, the default of `NODE_ID`.
-    pub fn with_host_name(mut self, name: impl Into<String>) -> Source {
-        self.host_name = Some(name.into());
-        self
-    }
-
-    fn host_name(&self) -> Option<String> {
-        let known = self.host_name.clone().or_else(|| find(&self.env, "HOSTNAME"));
-        known.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
-    }
-}
-
-fn same_name(a: &str, b: &str) -> bool {
-    a == b || normal(a) == normal(b)
-}
-
-/// The exact spelling first, then any other spelling of the same name.
-fn find(pairs: &[(String, String)], name: &str) -> Option<String> {
-    let exact = pairs.iter().find(|(k, _)| k == name);
-    exact.or_else(|| pairs.iter().find(|(k, _)| same_name(k, name))).map(|(_, v)| v.clone())
-}
 
 /// Reads values of one table of variables and collects all mistakes and warnings.
 pub(super) struct Reader<'a> {
@@ -156,7 +32,8 @@ impl<'a> Reader<'a> {
                 Ok(toml) => super::file::flatten(toml, known, &mut reader.file, &mut reader.warnings),
                 // Only the place and the kind of mistake: the parser's full text quotes the line, which may hold a secret.
                 Err(error) => {
-                    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+                    let line =
+                        error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
                     reader.error(FILE_VAR.0, "", format!("line {line} is not TOML: {}", error.message()));
                 }
             }
@@ -218,7 +95,10 @@ impl<'a> Reader<'a> {
     /// What was set, trimmed: environment before file. Empty means "the default", and hides the file's value.
     fn set(&self, var: &Var) -> Option<String> {
         let lookup = |pairs: &[(String, String)]| {
-            std::iter::once(&var.name).chain(var.aliases).find_map(|name| find(pairs, name)).map(|v| v.trim().to_owned())
+            std::iter::once(&var.name)
+                .chain(var.aliases)
+                .find_map(|name| find(pairs, name))
+                .map(|v| v.trim().to_owned())
         };
         lookup(self.env).or_else(|| lookup(&self.file)).filter(|value| !value.is_empty())
     }
@@ -235,7 +115,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn secret(&self, name: &str) -> Option<Secret> {
-        self.text(name).map(Secret)
+        self.text(name).map(Secret::new)
     }
 
     /// An integer after its clamp. After a mistake: the default, so that reading can go on.
@@ -302,7 +182,8 @@ impl<'a> Reader<'a> {
         let text = self.text(name).unwrap_or_default();
         let mut directives = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (target, word) = part.rsplit_once('=').map_or(("", part), |(target, word)| (target.trim(), word.trim()));
+            let (target, word) =
+                part.rsplit_once('=').map_or(("", part), |(target, word)| (target.trim(), word.trim()));
             let is_target = target.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:.-".contains(&b));
             match level_word(word).filter(|_| is_target) {
                 Some(level) if target.is_empty() => directives.push(level.to_owned()),
@@ -337,7 +218,9 @@ impl<'a> Reader<'a> {
         }
         match strict {
             true => self.error(name, &text, format!("is not one of {}", words.join(", "))),
-            false => self.warn(name, format_args!("\"{text}\" is not one of {}; {} is used", words.join(", "), var.default)),
+            false => {
+                self.warn(name, format_args!("\"{text}\" is not one of {}; {} is used", words.join(", "), var.default))
+            }
         }
         var.default
     }
@@ -357,7 +240,8 @@ impl<'a> Reader<'a> {
             Some(text) => self.json_object(var, &text),
             None => {
                 let file = std::mem::take(&mut self.file);
-                let mut map = layer(&file, var).map_or_else(|| entries(&file, var), |text| self.json_object(var, &text));
+                let mut map =
+                    layer(&file, var).map_or_else(|| entries(&file, var), |text| self.json_object(var, &text));
                 self.file = file;
                 map.extend(entries(env, var));
                 map
@@ -383,10 +267,18 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of one map entry as a type, or an error that names the key (and never the value of a secret).
-    pub fn entry<T>(&mut self, name: &str, key: &str, value: &Value, what: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    pub fn entry<T>(
+        &mut self,
+        name: &str,
+        key: &str,
+        value: &Value,
+        what: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
         let result = read(value);
         if result.is_none() {
-            let text = if value.is_null() { "null".to_owned() } else { scalar(value).unwrap_or_else(|| value.to_string()) };
+            let text =
+                if value.is_null() { "null".to_owned() } else { scalar(value).unwrap_or_else(|| value.to_string()) };
             self.error(name, &text, format!("the value of \"{}\" is not {what}", shown(key)));
         }
         result
@@ -403,122 +295,10 @@ fn entries(pairs: &[(String, String)], var: &Var) -> BTreeMap<String, Value> {
     let entry = |(name, value): &(String, String)| {
         // `:` counts as `__`, so both are written one way before the key is cut off.
         let name = name.replace(':', "__");
-        let key = prefixes.iter().find_map(|p| name.get(..p.len()).filter(|s| s.eq_ignore_ascii_case(p)).map(|_| &name[p.len()..]))?;
+        let key = prefixes
+            .iter()
+            .find_map(|p| name.get(..p.len()).filter(|s| s.eq_ignore_ascii_case(p)).map(|_| &name[p.len()..]))?;
         Some((key.to_owned(), Value::String(value.clone())))
     };
     pairs.iter().filter_map(entry).collect()
-}
-
-/// Text, number or boolean of a JSON value as text.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        _ => None,
-    }
-}
-
-/// JSON string, trimmed.
-pub(super) fn as_text(value: &Value) -> Option<String> {
-    value.as_str().map(|text| text.trim().to_owned())
-}
-
-/// JSON whole number, or its text (entries of a section are texts), within 32 bits.
-pub(super) fn as_i32(value: &Value) -> Option<i32> {
-    whole_number(scalar(value)?.trim()).and_then(|n| i32::try_from(n).ok())
-}
-
-/// JSON boolean, or its text.
-pub(super) fn as_bool(value: &Value) -> Option<bool> {
-    parse_bool(scalar(value)?.trim())
-}
-
-/// .NET and Rust level names.
-fn level_word(word: &str) -> Option<&'static str> {
-    Some(match word.to_ascii_lowercase().as_str() {
-        "trace" => "trace",
-        "debug" => "debug",
-        "info" | "information" => "info",
-        "warn" | "warning" => "warn",
-        "error" | "critical" => "error",
-        "off" | "none" => "off",
-        _ => return None,
-    })
-}
-
-/// Is this an absolute http(s) URL? `Err` is the problem, to follow the value.
-pub(super) fn check_url(url: &str) -> Result<(), &'static str> {
-    let lower = url.to_ascii_lowercase();
-    let Some(rest) = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://")) else {
-        return Err("is not an absolute http or https URL");
-    };
-    if rest.contains(|c: char| c.is_whitespace() || c.is_control() || "\\\"<>".contains(c)) {
-        return Err("contains characters that a URL may not have");
-    }
-    if rest.contains(['?', '#']) {
-        return Err("must not have a query or a fragment");
-    }
-    let authority = rest.split('/').next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err("must not contain a user name or password");
-    }
-    let (host, port) = match authority.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
-        Some((host, port)) => (host, port.strip_prefix(':').or(Some("").filter(|_| port.is_empty()))),
-        None => authority.split_once(':').map_or((authority, Some("")), |(host, port)| (host, Some(port))),
-    };
-    match port {
-        _ if host.is_empty() => Err("has no host"),
-        Some("") if !authority.ends_with(':') => Ok(()),
-        Some(port) if port.parse::<u16>().is_ok_and(|port| port != 0) => Ok(()),
-        _ => Err("has a port that is not a number from 1 to 65535"),
-    }
-}
-
-fn whole_number(text: &str) -> Option<i64> {
-    text.parse().ok()
-}
-
-fn parse_bool(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-/// At most 120 characters, control characters escaped, and without the `user:password@` of a URL.
-fn shown(value: &str) -> String {
-    let mut text = value.to_owned();
-    while let Some((start, end)) = user_info(&text) {
-        text.replace_range(start..end, "***");
-    }
-    let short: String = text.chars().take(120).flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
-    if text.chars().count() > 120 { short + "..." } else { short }
-}
-
-/// Byte range of the first `user:password` between `://` and `@` that is not masked yet.
-fn user_info(text: &str) -> Option<(usize, usize)> {
-    text.match_indices("://").find_map(|(at, _)| {
-        let start = at + 3;
-        let length = text[start..].find(['/', '"', ',', ' ']).unwrap_or(text.len() - start);
-        let end = start + text[start..start + length].rfind('@')?;
-        (&text[start..end] != "***").then_some((start, end))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_in_urls_are_masked() {
-        for (value, expected) in [
-            ("http://a:b@host/x", "http://***@host/x"),
-            (r#"{"t":"http://u:p@h","s":"https://q:r@i"}"#, r#"{"t":"http://***@h","s":"https://***@i"}"#),
-            ("http://host/a@b", "http://host/a@b"),
-            ("plain\ntext", "plain\\ntext"),
-        ] {
-            assert_eq!(shown(value), expected);
-        }
-    }
 }

@@ -29,7 +29,8 @@ impl Var {
         let is_map = matches!(self.kind, Kind::Map { .. });
         std::iter::once(&self.name).chain(self.aliases).any(|own| {
             let own = normal(own);
-            name == own || is_map && name.strip_prefix(&own).is_some_and(|rest| rest.len() > 2 && rest.starts_with("__"))
+            name == own
+                || is_map && name.strip_prefix(&own).is_some_and(|rest| rest.len() > 2 && rest.starts_with("__"))
         })
     }
 }
@@ -43,7 +44,10 @@ pub(super) fn normal(name: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Out of range: moved to the nearest bound, with a warning.
-    Int { min: i64, max: i64 },
+    Int {
+        min: i64,
+        max: i64,
+    },
     /// Out of range: an error, because another value than the one asked for would be of no use (ports).
     Port,
     /// Zero and negative values mean the default, with a warning.
@@ -60,13 +64,19 @@ pub enum Kind {
     /// Absolute http or https URL.
     Url,
     /// One of these words, case-insensitive. `strict`: another word is an error; otherwise the default, with a warning.
-    Choice { words: &'static [&'static str], strict: bool },
+    Choice {
+        words: &'static [&'static str],
+        strict: bool,
+    },
     /// `info`, or `info,target=debug`; .NET level names are accepted.
     Level,
     /// Comma separated.
     List,
     /// JSON object; the text says what its values are.
-    Map { of: &'static str, secret: bool },
+    Map {
+        of: &'static str,
+        secret: bool,
+    },
 }
 
 /// Chapter of the documentation.
@@ -99,7 +109,14 @@ impl Area {
     ];
 }
 
-const fn var(area: Area, name: &'static str, kind: Kind, default: &'static str, unit: &'static str, effect: &'static str) -> Var {
+const fn var(
+    area: Area,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    unit: &'static str,
+    effect: &'static str,
+) -> Var {
     Var { name, aliases: &[], kind, default, unit, effect, area }
 }
 
@@ -201,5 +218,7 @@ pub const HOOK_MOCK_VARS: &[Var] = &[
 ];
 
 /// Names about the configuration itself: (name, effect).
-pub const FILE_VAR: (&str, &str) =
-    ("MICS_CONFIG_FILE", "Path of an optional TOML file with the same names (`PORT = 8080`); maps may be tables. The environment wins.");
+pub const FILE_VAR: (&str, &str) = (
+    "MICS_CONFIG_FILE",
+    "Path of an optional TOML file with the same names (`PORT = 8080`); maps may be tables. The environment wins.",
+);

@@ -5,8 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const READY_WITHIN_MS = 20_000;
 const STOPPED_WITHIN_MS = 15_000; // the default drain is 10 s
-
-const binary = process.env.MICS_BIN ?? new URL("../../target/release/mics", import.meta.url).pathname;
+const binary = process.env.MICS_BIN ?? new URL('../../target/release/mics', import.meta.url).pathname;
 
 export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');

@@ -66,7 +66,9 @@ struct Record<W> {
 enum State<W> {
     InProgress(Vec<W>),
     /// `serial` names the entry of `finished` that stands for this record.
-    Succeeded { serial: u64 },
+    Succeeded {
+        serial: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -179,7 +181,8 @@ impl<W> Dedup<W> {
 
     /// Forgets what is older than the window; the cost is that of the forgotten. Every claim does it too.
     pub fn expire(&mut self, now_ms: u64) {
-        while let Some(oldest) = self.finished.pop_front_if(|oldest| oldest.expires_ms <= now_ms) {
+        while self.finished.front().is_some_and(|oldest| oldest.expires_ms <= now_ms) {
+            let Some(oldest) = self.finished.pop_front() else { break };
             if self.is_current(&oldest) {
                 self.remove(oldest.key);
             }

@@ -75,11 +75,7 @@ pub struct HookPolicy {
 
 /// The tenant's config over the operator's per-tenant concurrency over the process's defaults. A concurrency or
 /// threshold that is not positive is ignored, a negative time is 0, larger values are cut to the allowed range.
-pub fn resolve(
-    defaults: HookDefaults,
-    tenant_max_concurrency: Option<i32>,
-    overrides: &HookOverrides,
-) -> HookPolicy {
+pub fn resolve(defaults: HookDefaults, tenant_max_concurrency: Option<i32>, overrides: &HookOverrides) -> HookPolicy {
     let positive = |v: Option<i32>| v.filter(|v| *v > 0).map(i32::unsigned_abs);
     let time = |v: Option<i32>, max: i32| v.map(|v| u64::from(v.clamp(0, max).unsigned_abs()));
     HookPolicy {

@@ -3,6 +3,9 @@
 
 use sha2::{Digest, Sha256};
 
+/// A node's score and index.
+type Scored = Option<(u64, usize)>;
+
 /// Index in `nodes` of the user's home node; `None` only for an empty list. On a tie the first wins.
 pub fn home(tenant: &str, user: &str, nodes: &[impl AsRef<str>]) -> Option<usize> {
     ranked2(tenant, user, nodes).0
@@ -11,7 +14,7 @@ pub fn home(tenant: &str, user: &str, nodes: &[impl AsRef<str>]) -> Option<usize
 /// First and second choice: the home node, and the node that is home when the first is gone (it holds the replica).
 pub fn ranked2(tenant: &str, user: &str, nodes: &[impl AsRef<str>]) -> (Option<usize>, Option<usize>) {
     let prefix = Sha256::new().chain_update(tenant).chain_update(":").chain_update(user).chain_update(":");
-    let (mut first, mut second): (Option<(u64, usize)>, Option<(u64, usize)>) = (None, None);
+    let (mut first, mut second) = (None, None);
     for (index, node) in nodes.iter().enumerate() {
         let candidate = Some((score(&prefix, node.as_ref()), index));
         if beats(candidate, first) {
@@ -25,7 +28,7 @@ pub fn ranked2(tenant: &str, user: &str, nodes: &[impl AsRef<str>]) -> (Option<u
 }
 
 /// Strictly greater score, so that the earlier of two equals keeps its place.
-fn beats(candidate: Option<(u64, usize)>, holder: Option<(u64, usize)>) -> bool {
+fn beats(candidate: Scored, holder: Scored) -> bool {
     candidate.map(|(score, _)| score) > holder.map(|(score, _)| score)
 }
 

@@ -62,7 +62,7 @@ impl Gate {
         call: impl Future<Output = Result<T, HookFailure>>,
     ) -> Result<T, HookFailure> {
         let outcome = self.guarded(metrics, policy, to, call).await;
-        let label = outcome.as_ref().err().map_or("ok", HookFailure::label);
+        let label = outcome.as_ref().err().map_or("ok", |failure| failure.label());
         metrics.hook_requests_total.with_label_values(&[&to.tenant, self.op.label(), label]).inc();
         if let Err(failure) = &outcome {
             self.log(to, failure);

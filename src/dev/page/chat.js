@@ -5,6 +5,7 @@ import { decodeServerFrame, encodeClientFrame, FAILED, GROUP_CHAT, SINGLE_CHAT }
 const TENANT = 't1';
 const USERS = ['u1', 'u2', 'u3', 'u4', 'u5'];
 const CONNECT_TIMEOUT_MS = 5000;
+const CLOSE_TIMEOUT_MS = 2000;
 const ACK_TIMEOUT_MS = 3000;
 const SEND_ATTEMPTS = 3;
 const PING_EVERY_MS = 10_000;
@@ -63,7 +64,7 @@ function randomId() {
 
 /**
  * One WebSocket at a time, kept alive and replaced when it dies. `onState({name, ...})` tells connecting, connected
- * (node), reconnecting (at, why), closed (why); `onFrame(type, fields)` tells every decoded server frame.
+ * (node), reconnecting (at, why), closing, closed (why); `onFrame(type, fields)` tells every decoded server frame.
  */
 class Connection {
   constructor(onState, onFrame) {
@@ -80,9 +81,18 @@ class Connection {
     this.dial();
   }
 
+  /** Ends the connection, yet hears what the gateway had already sent: it counts as delivered. */
   close() {
-    this.drop();
-    this.onState({ name: 'closed', why: 'disconnected by you' });
+    const closed = () => {
+      this.drop();
+      this.onState({ name: 'closed', why: 'disconnected by you' });
+    };
+    if (this.socket?.readyState !== WebSocket.OPEN) return closed();
+    this.quiet();
+    this.socket.onclose = closed;
+    this.socket.close(1000);
+    this.closeTimer = setTimeout(closed, CLOSE_TIMEOUT_MS);
+    this.onState({ name: 'closing' });
   }
 
   send(frame) {
@@ -103,17 +113,19 @@ class Connection {
     this.drop();
     this.dialledAt = Date.now();
     this.onState({ name: 'connecting' });
-    const socket = new WebSocket(this.url);
+    const url = this.url;
+    const socket = new WebSocket(url);
     socket.binaryType = 'arraybuffer';
     this.socket = socket;
-    socket.onmessage = (event) => this.receive(event.data);
+    socket.onmessage = (event) => { if (url === this.url) this.receive(event.data, socket === this.socket); };
     socket.onclose = (event) => this.lost(event.code, event.reason);
     this.connectTimer = setTimeout(() => this.lost(0, 'no connect_ack in time'), CONNECT_TIMEOUT_MS);
   }
 
-  receive(data) {
+  /** `live` is false for the last words of a socket that was let go of. */
+  receive(data, live) {
     if (typeof data === 'string') return logFrame('in', 'text (ignored)', { text: data }, toUtf8.encode(data));
-    this.heardAt = performance.now();
+    if (live) this.heardAt = performance.now();
     const bytes = new Uint8Array(data);
     let frame;
     try {
@@ -122,7 +134,7 @@ class Connection {
       return logFrame('in', 'undecodable', { error: error.message }, bytes);
     }
     logFrame('in', frame.type || 'unknown', frame.fields, bytes);
-    if (frame.type === 'connect_ack') this.accepted(frame.fields);
+    if (frame.type === 'connect_ack' && live) this.accepted(frame.fields);
     this.onFrame(frame.type, frame.fields);
   }
 
@@ -153,16 +165,21 @@ class Connection {
     this.onState({ name: 'reconnecting', at: Date.now() + delay, why });
   }
 
-  /** Lets go of the socket and every timer; what the old socket still says is not heard. */
-  drop() {
-    for (const timer of [this.connectTimer, this.stableTimer, this.pongTimer, this.retryTimer]) clearTimeout(timer);
+  /** Stops every timer and all sending. */
+  quiet() {
+    for (const timer of [this.connectTimer, this.stableTimer, this.pongTimer, this.retryTimer, this.closeTimer]) clearTimeout(timer);
     clearInterval(this.pingTimer);
     this.retryTimer = null;
     this.ready = false;
+  }
+
+  /** Lets go of the socket: its end no longer matters, but messages that it still carries do. */
+  drop() {
+    this.quiet();
     const socket = this.socket;
     this.socket = null;
     if (!socket) return;
-    socket.onmessage = socket.onclose = null;
+    socket.onclose = null;
     // Closing a socket that is still connecting makes the browser log an error.
     if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(1000);
     else socket.close(1000);
@@ -318,7 +335,7 @@ const connection = new Connection(onState, (type, fields) => {
 function onState(state) {
   const text = {
     connecting: 'Connecting…', connected: `Connected to ${state.node}`,
-    reconnecting: `Reconnecting (${state.why})`, closed: `Closed: ${state.why}`,
+    reconnecting: `Reconnecting (${state.why})`, closing: 'Disconnecting…', closed: `Closed: ${state.why}`,
   };
   $('connection').dataset.state = state.name;
   $('status').textContent = text[state.name];
@@ -392,8 +409,13 @@ function startOver(user, device) {
 
 // --------------------------------------------------------------------------------------------------- developer's view
 
+/** JSON with spaces, so that it can wrap between words. */
+function oneLine(value) {
+  return JSON.stringify(value, (_, part) => (part instanceof Uint8Array ? bodyText(part) : part), 1).replace(/\n */g, ' ');
+}
+
 function logFrame(direction, type, fields, bytes) {
-  const json = JSON.stringify(fields, (_, value) => (value instanceof Uint8Array ? bodyText(value) : value));
+  const json = oneLine(fields);
   const hex = element('pre', {});
   const details = element('details', {}, element('summary', {},
     element('span', { className: 'dir' }, direction === 'in' ? '↓ in' : '↑ out'), ` ${clock(Date.now())} `,
@@ -420,7 +442,7 @@ function paintNode({ node, actors }, events) {
   $('actors').replaceChildren(...actors.map((actor) => element('tr', {},
     ...[actor.kind, actor.tenant, actor.name].map((text) => element('td', {}, text ?? '')),
     ...[`${actor.depth} / ${actor.capacity}`, actor.handled, actor.refused, actor.restarts].map((text) => element('td', { className: 'number' }, text)),
-    element('td', {}, actor.state ? JSON.stringify(actor.state) : ''))));
+    element('td', {}, actor.state ? oneLine(actor.state) : ''))));
   const newestFirst = [...events].sort((a, b) => b.at_ms - a.at_ms);
   $('events').replaceChildren(...newestFirst.map((event) => element('li', {},
     `${clock(event.at_ms)} ${event.type} ${event.user ?? ''}${event.to ? ` → ${event.to}` : ''}${event.group ? ` → # ${event.group}` : ''} ${event.msg_id ?? ''}`)));

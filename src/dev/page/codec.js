@@ -116,7 +116,7 @@ function decode(table, reader) {
     if (number === 0) throw new RangeError('field number 0');
     if (name === undefined || wire !== expected) skip(reader, wire, number);
     else {
-      delete value[name]; // so that the last member of a oneof is the last key
+      if (typeof kind === 'object') delete value[name]; // so that the last member of a oneof is the last key
       value[name] = expected === LENGTH ? readLength(kind, reader) : readNumber(kind, reader);
     }
   }

@@ -70,7 +70,11 @@ fn who_sent_what_when_decides_about_a_duplicate() {
         let mut d = table();
         d.claim(key("1"), 7, 1, 1000);
         d.succeed(key("1"), 1010);
-        assert_eq!(d.claim(key("1"), fingerprint, connection, 1000 + after), want, "{fingerprint} {connection} {after}");
+        assert_eq!(
+            d.claim(key("1"), fingerprint, connection, 1000 + after),
+            want,
+            "{fingerprint} {connection} {after}"
+        );
     }
 }
 
@@ -125,6 +129,16 @@ fn one_key_reused_over_and_over_does_not_grow_the_queue() {
         d.succeed(key("1"), 0);
     }
     assert!(d.finished.len() < 100, "{}", d.finished.len());
+}
+
+#[test]
+fn expiry_of_a_replaced_success_leaves_the_one_that_replaced_it() {
+    let mut d = table();
+    d.claim(key("1"), 7, 1, 0);
+    d.succeed(key("1"), 0);
+    d.claim(key("1"), 8, 1, 100_000);
+    d.succeed(key("1"), 100_000);
+    assert_eq!(d.claim(key("1"), 8, 1, WINDOW), Claim::Duplicate);
 }
 
 #[test]

@@ -171,10 +171,21 @@ fn memory_comes_back_after_mass_expiry() {
 
 #[derive(Debug, Clone)]
 enum Op {
-    Put { user: usize, len: usize, ttl: u64 },
-    Lease { user: usize, max_bytes: usize },
+    Put {
+        user: usize,
+        len: usize,
+        ttl: u64,
+    },
+    Lease {
+        user: usize,
+        max_bytes: usize,
+    },
     /// Ends the n-th open lease after `count` frames; `put_back`: through commit and `put_back` of the rest.
-    End { nth: usize, count: usize, put_back: bool },
+    End {
+        nth: usize,
+        count: usize,
+        put_back: bool,
+    },
     Wait(u64),
 }
 

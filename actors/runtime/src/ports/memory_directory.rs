@@ -92,7 +92,7 @@ impl Tenant {
     }
 
     fn renew(&mut self, user: &str, device: &str, connection: u128, expires: Instant) -> bool {
-        if !self.lease(user, device).is_some_and(|lease| lease.route.connection == connection) {
+        if self.lease(user, device).is_none_or(|lease| lease.route.connection != connection) {
             return false;
         }
         if let Some(lease) = self.remove(user, device) {

@@ -1,0 +1,229 @@
+//! The way of a message, in reading order: admit, check beside locate, deliver, event, ack.
+
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError};
+
+use futures_util::future::{Either, MaybeDone, maybe_done, select};
+use mics_domain::codes::Refusal;
+use mics_domain::dedup::{Claim, Key, fingerprint};
+use mics_domain::event::EventType;
+use mics_domain::message::{Ack, Kind, Message};
+use mics_domain::policy::{self, HookOp, check_verdict, members_reason};
+use mics_domain::ports::Route;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::encode;
+use crate::fanout::{self, Outcome};
+use crate::node::{clock_ms, unix_ms};
+use crate::session::{Live, Turn};
+use crate::tenant::Guards;
+
+/// Carries one message from its sender's frame to its recipients, and returns its ack. Messages of one session run beside
+/// each other up to their turn; from there on in the order received.
+pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
+    let started = Instant::now();
+    let guards = from.tenant.guards();
+    let claimed = match admit(from, &guards, &message) {
+        Admitted::Yes(claimed) => claimed,
+        Admitted::Answered(ack) => return ack,
+        Admitted::Joined(first) => return joined(first, message).await,
+    };
+    let message = Rc::new(message);
+
+    let mut located = pin!(maybe_done(locate(from, &guards, &message)));
+    let verdict = beside(check(from, &guards, &message), located.as_mut()).await;
+    if let Verdict::Denied(reason) = verdict {
+        return claimed.settle(Ack::failed(&message.msg_id, reason));
+    }
+    located.as_mut().await;
+    let located = located.as_mut().take_output().unwrap_or(Located::Nobody(Refusal::Internal.reason()));
+
+    turn.wait().await;
+    let request = encode::request_bytes(&message);
+    let outcome = fanout::deliver(from, &message, &request, located).await;
+    from.node.metrics.local_delivery_ms.with_label_values(&[&from.tenant.id]).observe(started.elapsed().as_secs_f64() * 1e3);
+    if outcome.attempted {
+        let kind = if message.kind == Kind::Group { EventType::GroupChatMsg } else { EventType::SingleChatMsg };
+        let _ = from.node.emit(from.message_event(kind, &message, &message.to_user, request));
+    }
+    claimed.settle(answer(&message, outcome))
+}
+
+fn answer(message: &Message, outcome: Outcome) -> Ack {
+    let Outcome { refused, notified, buffered, skipped, .. } = outcome;
+    let ack = match refused {
+        None => Ack::sent(&message.msg_id),
+        Some(reason) => Ack::failed(&message.msg_id, reason),
+    };
+    match message.kind {
+        Kind::Group => Ack { notified, buffered, skipped, ..ack },
+        _ => ack,
+    }
+}
+
+enum Admitted {
+    Yes(Claimed),
+    Answered(Ack),
+    /// A repetition of a message that is under way: it gets the same answer.
+    Joined(oneshot::Receiver<Ack>),
+}
+
+async fn joined(first: oneshot::Receiver<Ack>, message: Message) -> Ack {
+    match first.await {
+        Ok(ack) => ack,
+        // The first attempt was dropped without an outcome.
+        Err(_) => Ack::failed(message.msg_id, Refusal::Internal.reason()),
+    }
+}
+
+/// The order of checks before the hook: form, repetition, rate.
+fn admit(from: &Live, guards: &Arc<Guards>, message: &Message) -> Admitted {
+    let (metrics, tenant) = (&from.node.metrics, &*from.tenant.id);
+    if let Err(refusal) = message.validate(from.node.settings.max_message_bytes) {
+        metrics.messages_rejected_total.with_label_values(&[tenant, refusal.reason()]).inc();
+        return Admitted::Answered(Ack::failed(&message.msg_id, refusal.reason()));
+    }
+    metrics.messages_in_total.with_label_values(&[tenant, message.kind.label()]).inc();
+
+    let key = Key::of(&message.user, &message.device, &message.msg_id);
+    let kind = i32::from(message.kind == Kind::Group);
+    let print = fingerprint(kind, &message.to_user, &message.group, &message.body);
+    let mut dedup = guards.dedup.lock().unwrap_or_else(PoisonError::into_inner);
+    let tracked = match dedup.claim(key, print, from.connection, clock_ms()) {
+        Claim::Fresh => true,
+        Claim::FreshUntracked => false,
+        Claim::Duplicate => {
+            metrics.dedup_hits_total.with_label_values(&[tenant]).inc();
+            return Admitted::Answered(Ack::duplicate(&message.msg_id));
+        }
+        Claim::InProgress => {
+            metrics.dedup_hits_total.with_label_values(&[tenant]).inc();
+            let (waiter, first) = oneshot::channel();
+            dedup.join(key, waiter);
+            return Admitted::Joined(first);
+        }
+    };
+    drop(dedup);
+    let claimed = Claimed { guards: guards.clone(), key: tracked.then_some(key) };
+    match rate(from, guards) {
+        Ok(()) => Admitted::Yes(claimed),
+        Err(refusal) => Admitted::Answered(claimed.settle(Ack::failed(&message.msg_id, refusal.reason()))),
+    }
+}
+
+fn rate(from: &Live, guards: &Guards) -> Result<(), Refusal> {
+    let max = from.config.tenant_max_message_qps;
+    if max == 0 {
+        return Ok(());
+    }
+    let second = (unix_ms() / 1000) as u64;
+    let admitted = guards.qps.lock().unwrap_or_else(PoisonError::into_inner).admit(second, max);
+    admitted.map_err(|exceeded| {
+        from.node.metrics.rate_limited_total.with_label_values(&[&*from.tenant.id, "message_qps"]).inc();
+        from.node.limit_reached(&from.tenant.id, "message_qps", exceeded.max, exceeded.current);
+        Refusal::TenantQpsLimited
+    })
+}
+
+/// A message id that is being worked on. Unsettled, it is forgotten, so that a retry is a fresh attempt.
+struct Claimed {
+    guards: Arc<Guards>,
+    key: Option<Key>,
+}
+
+impl Claimed {
+    /// Remembers a success, forgets a failure, and answers those who joined.
+    fn settle(mut self, ack: Ack) -> Ack {
+        let Some(key) = self.key.take() else { return ack };
+        let mut dedup = self.guards.dedup.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = if ack.sent { dedup.succeed(key, clock_ms()) } else { dedup.fail(key) };
+        drop(dedup);
+        for waiter in joined {
+            let _ = waiter.send(ack.clone());
+        }
+        ack
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            // Dropping the waiters tells them that there is no outcome.
+            drop(self.guards.dedup.lock().unwrap_or_else(PoisonError::into_inner).fail(key));
+        }
+    }
+}
+
+/// Where a message goes, as far as others must be asked.
+pub enum Located {
+    /// Routes of the recipient on other nodes.
+    Single(Vec<Route>),
+    Members(Vec<String>),
+    /// The members could not be learned; the reason of the ack.
+    Nobody(&'static str),
+}
+
+enum Verdict {
+    Pass,
+    /// With the reason of the ack.
+    Denied(String),
+}
+
+async fn check(from: &Rc<Live>, guards: &Guards, message: &Message) -> Verdict {
+    let (node, tenant) = (&from.node, &from.tenant);
+    let (target, policy) = tenant.hook_target(&from.config, node, &from.trace_id);
+    let call = node.hooks.check_message(&target, message);
+    let answer = guards.gate(HookOp::CheckMessage).call(&node.metrics, &policy, &target, call).await;
+    let (verdict, label) = match answer {
+        Ok(answer) if answer.allow => (Verdict::Pass, "allow"),
+        Ok(answer) => (Verdict::Denied(answer.reason), "deny"),
+        Err(failure) => {
+            node.metrics.hook_degraded_total.with_label_values(&[&*tenant.id, "CheckMessage"]).inc();
+            match check_verdict(&failure, tenant.settings.deny_when_degraded) {
+                policy::Verdict::Deny(reason) => (Verdict::Denied(reason.into()), "deny"),
+                policy::Verdict::AllowDegraded => (Verdict::Pass, "degraded"),
+            }
+        }
+    };
+    node.metrics.hook_check_message_total.with_label_values(&[&*tenant.id, label]).inc();
+    verdict
+}
+
+async fn locate(from: &Rc<Live>, guards: &Guards, message: &Message) -> Located {
+    match message.kind {
+        Kind::Group => members(from, guards, &message.group).await,
+        _ => {
+            let routes = from.node.router().elsewhere(&from.tenant.id, vec![message.to_user.as_str().into()]).await;
+            Located::Single(routes.into_iter().next().unwrap_or_default())
+        }
+    }
+}
+
+async fn members(from: &Rc<Live>, guards: &Guards, group: &str) -> Located {
+    let (node, tenant) = (&from.node, &from.tenant);
+    let (target, policy) = tenant.hook_target(&from.config, node, &from.trace_id);
+    let call = node.hooks.group_members(&target, group);
+    let answer = guards.gate(HookOp::GetGroupMembers).call(&node.metrics, &policy, &target, call).await;
+    let (located, label) = match answer {
+        Ok(members) => (Located::Members(members), "ok"),
+        Err(failure) => {
+            node.metrics.hook_degraded_total.with_label_values(&[&*tenant.id, "GetGroupMembers"]).inc();
+            (Located::Nobody(members_reason(&failure)), "fail")
+        }
+    };
+    node.metrics.hook_get_group_members_total.with_label_values(&[&*tenant.id, label]).inc();
+    located
+}
+
+/// Drives both; ready with the first. A denied message does not wait for its route.
+async fn beside<A, B: Future>(first: A, second: Pin<&mut MaybeDone<B>>) -> A::Output
+where
+    A: Future,
+{
+    match select(pin!(first), second).await {
+        Either::Left((output, _)) => output,
+        Either::Right(((), first)) => first.await,
+    }
+}

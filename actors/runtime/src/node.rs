@@ -1,0 +1,305 @@
+//! One gateway node: its ports, settings, tenants, and the root actor that watches over the others. Start order and
+//! drain are here. It must not know how frames arrive or leave.
+
+mod root;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_rt::{Arbiter, ArbiterHandle};
+use mics_domain::codes::Close;
+use mics_domain::event::Event;
+use mics_domain::ports::{Directory, EventRefused, EventSink, Hooks, PeerLink};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::mailbox::{Mailbox, MailboxStats, MailboxView};
+use crate::metrics::Metrics;
+use crate::router::Router;
+use crate::settings::Settings;
+use crate::tenant::Tenants;
+
+pub use root::RootMsg;
+
+/// Milliseconds of a clock that only goes forward; the clock of every rule.
+pub fn clock_ms() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    // The offset keeps "a while ago" positive right after the start.
+    START.get_or_init(Instant::now).elapsed().as_millis() as u64 + 3_600_000
+}
+
+/// Unix milliseconds, for people and other machines.
+pub fn unix_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// The outside world.
+#[derive(Clone)]
+pub struct Ports {
+    pub hooks: Arc<dyn Hooks>,
+    pub directory: Arc<dyn Directory>,
+    pub link: Arc<dyn PeerLink>,
+    pub events: Arc<dyn EventSink>,
+}
+
+/// Asks an actor for its figures; false when it can't be asked.
+pub type Probe = Arc<dyn Fn(oneshot::Sender<Value>) -> bool + Send + Sync>;
+
+/// An actor (or a kind of actors) that `/debug/actors` shows.
+#[derive(Clone)]
+pub struct ActorRef {
+    pub kind: &'static str,
+    /// Empty for actors of the node.
+    pub tenant: String,
+    pub stats: Arc<MailboxStats>,
+    pub probe: Option<Probe>,
+}
+
+/// One row of `/debug/actors`.
+#[derive(Debug, Serialize)]
+pub struct ActorView {
+    pub kind: &'static str,
+    pub tenant: String,
+    #[serde(flatten)]
+    pub mailbox: MailboxView,
+    pub state: Value,
+}
+
+pub struct Node {
+    pub id: Arc<str>,
+    pub endpoint: Arc<str>,
+    pub settings: Settings,
+    pub metrics: Metrics,
+    pub hooks: Arc<dyn Hooks>,
+    pub directory: Arc<dyn Directory>,
+    pub link: Arc<dyn PeerLink>,
+    pub events: Arc<dyn EventSink>,
+    tenants: OnceLock<Tenants>,
+    control: ArbiterHandle,
+    root: OnceLock<Mailbox<RootMsg>>,
+    watched: Mutex<Vec<ActorRef>>,
+    session_stats: Mutex<Vec<(Arc<str>, Arc<MailboxStats>)>>,
+    /// When each (tenant, kind) of limit was last logged.
+    limits_logged: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
+    draining: AtomicBool,
+    connections: AtomicUsize,
+    handshakes: AtomicUsize,
+}
+
+/// Counts one open socket or one handshake, as long as it is held.
+pub struct Counted {
+    node: Arc<Node>,
+    which: fn(&Node) -> &AtomicUsize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        (self.which)(&self.node).fetch_sub(1, Relaxed);
+    }
+}
+
+impl Node {
+    /// Starts the control thread and the root actor. Needs a running actix system.
+    pub fn start(settings: Settings, ports: Ports, metrics: Metrics) -> Arc<Self> {
+        let Ports { hooks, directory, link, events } = ports;
+        let node = Arc::new_cyclic(|weak| {
+            let node = Node {
+                id: settings.node_id.as_str().into(),
+                endpoint: settings.endpoint.as_str().into(),
+                settings,
+                metrics,
+                hooks,
+                directory,
+                link,
+                events,
+                tenants: OnceLock::new(),
+                control: Arbiter::new().handle(),
+                root: OnceLock::new(),
+                watched: Mutex::default(),
+                session_stats: Mutex::default(),
+                limits_logged: Mutex::default(),
+                draining: AtomicBool::new(false),
+                connections: AtomicUsize::new(0),
+                handshakes: AtomicUsize::new(0),
+            };
+            let tenants = Tenants::new(weak, &node);
+            let _ = node.tenants.set(tenants);
+            node
+        });
+        let _ = node.root.set(root::start(&node));
+        node
+    }
+
+    pub fn tenants(&self) -> &Tenants {
+        match self.tenants.get() {
+            Some(tenants) => tenants,
+            None => unreachable!("set at start"),
+        }
+    }
+
+    /// The thread of the actors that are not on the path of a message.
+    pub fn control(&self) -> ArbiterHandle {
+        self.control.clone()
+    }
+
+    /// This thread's router.
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::current(self)
+    }
+
+    pub fn tell_root(&self, message: RootMsg) {
+        if let Some(root) = self.root.get() {
+            let _ = root.send(message);
+        }
+    }
+
+    pub fn draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
+    }
+
+    /// A place for one more socket, or the reason why there is none.
+    pub fn open_socket(self: &Arc<Self>) -> Result<Counted, &'static str> {
+        self.count(Self::connection_count, self.settings.max_connections).ok_or("max_connections")
+    }
+
+    /// A place for one more handshake (authentication under way).
+    pub fn open_handshake(self: &Arc<Self>) -> Result<Counted, &'static str> {
+        self.count(Self::handshake_count, self.settings.max_pending_handshakes).ok_or("max_pending_handshakes")
+    }
+
+    fn connection_count(&self) -> &AtomicUsize {
+        &self.connections
+    }
+
+    fn handshake_count(&self) -> &AtomicUsize {
+        &self.handshakes
+    }
+
+    fn count(self: &Arc<Self>, which: fn(&Node) -> &AtomicUsize, max: usize) -> Option<Counted> {
+        let before = which(self).fetch_add(1, Relaxed);
+        let counted = Counted { node: self.clone(), which };
+        (max == 0 || before < max).then_some(counted)
+    }
+
+    /// Mailbox figures shared by all sessions of a tenant.
+    pub fn session_stats(&self, tenant: &Arc<str>, capacity: usize) -> Arc<MailboxStats> {
+        let mut known = self.session_stats.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, stats)) = known.iter().find(|(id, _)| id == tenant) {
+            return stats.clone();
+        }
+        let stats = self.metrics.mailbox("session", tenant, capacity);
+        known.push((tenant.clone(), stats.clone()));
+        drop(known);
+        self.watch(ActorRef { kind: "session", tenant: tenant.to_string(), stats: stats.clone(), probe: None });
+        stats
+    }
+
+    /// Shows an actor in `/debug/actors`; a restarted one takes the place of its predecessor.
+    pub fn watch(&self, actor: ActorRef) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let per_tenant = !actor.tenant.is_empty();
+        watched.retain(|known| !(per_tenant && known.kind == actor.kind && known.tenant == actor.tenant));
+        watched.push(actor);
+    }
+
+    /// All actors with their figures; an actor that does not answer in time shows `null`.
+    pub async fn observe(&self) -> Vec<ActorView> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut views = Vec::with_capacity(watched.len());
+        for actor in watched {
+            let (reply, answer) = oneshot::channel();
+            let asked = actor.probe.as_ref().is_some_and(|probe| probe(reply));
+            let state = match asked {
+                true => tokio::time::timeout(Duration::from_millis(200), answer).await.ok().and_then(Result::ok),
+                false => None,
+            };
+            let mailbox = actor.stats.view();
+            self.metrics.actor_mailbox_depth.with_label_values(&[actor.kind, &actor.tenant]).set(mailbox.depth as i64);
+            views.push(ActorView {
+                kind: actor.kind,
+                tenant: actor.tenant,
+                mailbox,
+                state: state.unwrap_or(Value::Null),
+            });
+        }
+        views
+    }
+
+    /// Refreshes the gauges that are only known when asked for.
+    pub fn refresh_gauges(&self) {
+        self.metrics.ws_connections.with_label_values(&[&self.id]).set(self.connections() as i64);
+        for actor in self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let labels = [actor.kind, &actor.tenant];
+            self.metrics.actor_mailbox_depth.with_label_values(&labels).set(actor.stats.view().depth as i64);
+        }
+    }
+
+    /// Logs that a limit was reached, at most once per 5 s and (tenant, kind).
+    pub fn limit_reached(&self, tenant: &Arc<str>, kind: &'static str, threshold: u32, current: u32) {
+        let now = clock_ms();
+        let mut logged = self.limits_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = logged.entry((tenant.clone(), kind)).or_insert(0);
+        if now < *at + 5_000 {
+            return;
+        }
+        *at = now;
+        drop(logged);
+        tracing::warn!(tenant = %tenant, node = %self.id, kind, threshold, current, "limit_reached");
+    }
+
+    /// Offers an event; a refusal is counted.
+    pub fn emit(&self, event: Event) -> Result<(), EventRefused> {
+        let tenant = event.tenant.clone();
+        let offered = self.events.offer(event);
+        if let Err(refused) = offered {
+            let reason = match refused {
+                // Nobody asked for events: nothing is lost.
+                EventRefused::Off => return Err(refused),
+                EventRefused::TenantQuota => "tenant_quota",
+                EventRefused::QueueFull => "queue_full",
+            };
+            self.metrics.mq_dropped_total.with_label_values(&[&*tenant, reason]).inc();
+        }
+        offered
+    }
+
+    /// Leaves: refuses newcomers, asks every session to go (4200) and waits until they have, at most the drain time.
+    pub async fn drain(&self) {
+        if self.draining.swap(true, Relaxed) {
+            return;
+        }
+        tracing::warn!(node = %self.id, sessions = self.connections(), "shutdown_drain_begin");
+        let deadline = Instant::now() + self.settings.drain_timeout;
+        for tenant in self.tenants().iter() {
+            tenant.sessions.close_all(&Close::Draining);
+        }
+        while self.connections() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for tenant in self.tenants().iter() {
+            tenant.stop();
+        }
+        self.metrics.shutdown_drain_total.with_label_values(&[&self.id]).inc();
+        tracing::warn!(node = %self.id, sessions = self.connections(), "shutdown_drain_done");
+    }
+}
+
+
+thread_local! {
+    static RANDOM: RefCell<rand::rngs::SmallRng> = RefCell::new(rand::SeedableRng::from_os_rng());
+}
+
+/// A new connection or trace id. Unique, not secret.
+pub fn fresh_id() -> u128 {
+    use rand::Rng;
+    RANDOM.with_borrow_mut(|random| random.random())
+}

@@ -1,0 +1,150 @@
+//! From an upgraded socket to a live session: authenticate, admit, register, announce. Every refusal is a close code.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mics_domain::codes::Close;
+use mics_domain::event::EventType;
+use mics_domain::ids;
+use mics_domain::policy::{HookOp, auth_reason};
+use mics_domain::ports::{AuthAnswer, ConnectionLimits, Registered, Route};
+use mics_domain::tenant::TenantConfig;
+
+use super::presence::Presence;
+use super::{Hello, Live, Pipeline, SessionMsg};
+use crate::encode;
+use crate::fanout;
+use crate::hub::Hub;
+use crate::mailbox::Mailbox;
+use crate::node::{Node, clock_ms, fresh_id, unix_ms};
+use crate::outbox::Outbox;
+use crate::tenant::{SessionRef, Tenant};
+use crate::wire::Wire;
+
+/// Lets a client in or says why not. The result's drop undoes everything.
+pub async fn connect(
+    node: Arc<Node>,
+    hello: Hello,
+    wire: Rc<dyn Wire>,
+    mailbox: Mailbox<SessionMsg>,
+) -> Result<Presence, Close> {
+    let tenant = node.tenants().get(&hello.tenant).cloned().ok_or(Close::InvalidTenant)?;
+    let trace_id = format!("{:032x}", fresh_id());
+    ids::check_id(&hello.device).map_err(|_| Close::AuthRefused("invalid deviceId".into()))?;
+    let (user, config) = authenticate(&node, &tenant, &hello, &trace_id).await?;
+    let device: Arc<str> = hello.device.as_str().into();
+    let replaces = tenant.sessions.device_online(&user, &device);
+    tenant.admit(&user, &device, replaces).await?;
+
+    let connection = fresh_id();
+    register(&node, &tenant, &user, &device, connection, &config).await?;
+    let presence = insert(node, tenant, (user, device, config), connection, trace_id, wire, mailbox);
+    announce(&presence.live);
+    actix_rt::spawn(fanout::send_backlog(presence.live.clone()));
+    Ok(presence)
+}
+
+async fn authenticate(
+    node: &Arc<Node>,
+    tenant: &Arc<Tenant>,
+    hello: &Hello,
+    trace_id: &str,
+) -> Result<(Arc<str>, Arc<TenantConfig>), Close> {
+    let guards = tenant.guards();
+    let (target, policy) = tenant.auth_target(&guards, node, trace_id);
+    let call = node.hooks.auth(&target, &hello.token, &hello.device);
+    let answer = guards.gate(HookOp::Auth).call(&node.metrics, &policy, &target, call).await;
+    match answer {
+        Err(failure) => Err(Close::AuthRefused(auth_reason(&failure).into())),
+        Ok(AuthAnswer::Refused(reason)) => Err(Close::AuthRefused(reason)),
+        Ok(AuthAnswer::Accepted(identity)) => {
+            ids::check_id(&identity.user).map_err(|_| Close::AuthRefused("invalid user id".into()))?;
+            Ok((identity.user.as_str().into(), guards.learn(identity.config)))
+        }
+    }
+}
+
+async fn register(
+    node: &Arc<Node>,
+    tenant: &Arc<Tenant>,
+    user: &str,
+    device: &Arc<str>,
+    connection: u128,
+    config: &TenantConfig,
+) -> Result<(), Close> {
+    let route = Route {
+        device: device.clone(),
+        node: node.id.clone(),
+        endpoint: node.endpoint.clone(),
+        connection,
+        online_at_ms: unix_ms(),
+    };
+    let limits = ConnectionLimits {
+        tenant: config.tenant_max_connections,
+        user: config.user_max_connections,
+        lease_ms: (2 * config.heartbeat_timeout_ms).max(30_000),
+    };
+    let (kind, threshold, current) = match node.directory.register(&tenant.id, user, &route, limits).await {
+        Ok(Registered::New | Registered::Replaced(_)) => return Ok(()),
+        // Without the directory the node goes on with what it knows.
+        Err(_) => return Ok(()),
+        Ok(Registered::TenantFull { current }) => ("tenant_max_connections", limits.tenant, current),
+        Ok(Registered::UserFull { current }) => ("user_max_connections", limits.user, current),
+    };
+    node.metrics.rate_limited_total.with_label_values(&[&*tenant.id, "connection_limit"]).inc();
+    node.limit_reached(&tenant.id, kind, threshold, current);
+    Err(Close::RateLimited)
+}
+
+/// Makes the session visible. No await in here: from the registration on it is either fully there or not at all.
+fn insert(
+    node: Arc<Node>,
+    tenant: Arc<Tenant>,
+    (user, device, config): (Arc<str>, Arc<str>, Arc<TenantConfig>),
+    connection: u128,
+    trace_id: String,
+    wire: Rc<dyn Wire>,
+    mailbox: Mailbox<SessionMsg>,
+) -> Presence {
+    let hub = Hub::current(&node);
+    let ids = (tenant.id.clone(), user.clone(), device.clone());
+    let limit = node.settings.outbox_max_bytes;
+    let outbox = Outbox::new(ids, connection, hub.next_slot(), hub.handle.clone(), limit);
+    let pipeline = Pipeline::new(node.settings.pipeline_window);
+    let live = Rc::new(Live {
+        node,
+        tenant,
+        user,
+        device,
+        connection,
+        trace_id,
+        config,
+        outbox: outbox.clone(),
+        pipeline,
+        last_activity_ms: Cell::new(clock_ms()),
+        closed_code: Cell::new(None),
+    });
+    hub.add(wire, live.clone(), mailbox.clone());
+    let presence = Presence::new(live.clone(), hub);
+    // First in the queue, before anybody can find the session.
+    outbox.control(encode::connect_ack(live.welcome()));
+    let replaced = live.tenant.sessions.insert(SessionRef { outbox: outbox.clone(), mailbox });
+    if let Some(old) = replaced {
+        // What the old connection has not been sent comes first on the new one.
+        let unsent = old.outbox.begin_close(&Close::Replaced, false);
+        for frame in unsent {
+            outbox.backlog(frame);
+        }
+        old.close(Close::Replaced);
+    }
+    presence
+}
+
+fn announce(live: &Live) {
+    let _ = live.node.emit(live.connection_event(EventType::ConnectOnline));
+    tracing::info!(
+        tenant = %live.tenant.id, node = %live.node.id, trace_id = %live.trace_id, user = %live.user,
+        device = %live.device, "ws_connected"
+    );
+}

@@ -1,0 +1,143 @@
+//! A WebSocket session. [`open`] starts one on the current thread: an actor that authenticates the client, announces
+//! it, hands its frames to the flow in order, and cleans up once, however it ends. It must not know HTTP.
+
+mod actor;
+mod connect;
+mod message;
+mod pipeline;
+mod presence;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mics_domain::codes::Close;
+use mics_domain::event::{Event, EventType};
+use mics_domain::message::Message;
+use mics_domain::tenant::TenantConfig;
+use mics_proto::message::ConnectAck;
+
+use crate::node::{Counted, Node, clock_ms, unix_ms};
+use crate::outbox::Outbox;
+use crate::tenant::Tenant;
+use crate::wire::Wire;
+
+pub use message::SessionMsg;
+pub use pipeline::{Pipeline, Turn};
+
+/// What the client said when it connected.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    pub tenant: String,
+    pub token: String,
+    pub device: String,
+}
+
+/// Starts a session over an upgraded socket. `place` counts the socket until it is gone.
+pub fn open(node: Arc<Node>, hello: Hello, wire: Rc<dyn Wire>, place: Counted, handshake: Counted) {
+    actor::start(node, hello, wire, place, handshake);
+}
+
+/// A session that was let in, as its own thread sees it.
+pub struct Live {
+    pub node: Arc<Node>,
+    pub tenant: Arc<Tenant>,
+    pub user: Arc<str>,
+    pub device: Arc<str>,
+    pub connection: u128,
+    pub trace_id: String,
+    pub config: Arc<TenantConfig>,
+    pub outbox: Arc<Outbox>,
+    pub pipeline: Pipeline,
+    last_activity_ms: Cell<u64>,
+    /// Why it was closed, once it was; for the books.
+    closed_code: Cell<Option<u16>>,
+}
+
+impl Live {
+    /// The client showed that it is alive.
+    pub fn touch(&self) {
+        self.last_activity_ms.set(clock_ms());
+    }
+
+    /// When the client counts as silent. A client whose socket is not being read is never silent.
+    pub fn silent_at_ms(&self, now: u64) -> u64 {
+        let since = if self.pipeline.is_full() { now } else { self.last_activity_ms.get() };
+        since + self.config.heartbeat_timeout_ms
+    }
+
+    pub fn lease_ms(&self) -> u64 {
+        (2 * self.config.heartbeat_timeout_ms).max(30_000)
+    }
+
+    pub fn renewal_ms(&self) -> u64 {
+        (self.config.heartbeat_timeout_ms / 2).max(1_000)
+    }
+
+    /// Begins the end. What a slow or replaced session has not been sent goes to the offline buffer at once; otherwise it
+    /// is still written first.
+    pub fn close(&self, close: &Close) {
+        let keep = !matches!(close, Close::SlowConsumer | Close::Replaced);
+        self.closed_code.set(self.closed_code.get().or(close.code()));
+        self.give_back(self.outbox.begin_close(close, keep));
+    }
+
+    /// Returns undelivered frames to the offline buffer. While other devices of the user are online they have got
+    /// theirs: then the frames are kept for this device only.
+    fn give_back(&self, frames: Vec<bytes::Bytes>) {
+        if frames.is_empty() {
+            return;
+        }
+        let others = self.tenant.sessions.of(&self.user).iter().any(|other| other.outbox.connection != self.connection);
+        let only_device = others.then(|| self.device.clone());
+        self.tenant.offline.put_back(&self.user, frames, only_device, self.config.offline_ttl_ms);
+        crate::fanout::redeliver(&self.tenant, &self.user);
+    }
+
+    /// `ConnectAck` of this session.
+    fn welcome(&self) -> ConnectAck {
+        ConnectAck {
+            code: 1000,
+            tenant_id: self.tenant.id.to_string(),
+            user_id: self.user.to_string(),
+            device_id: self.device.to_string(),
+            node_id: self.node.id.to_string(),
+            trace_id: self.trace_id.clone(),
+        }
+    }
+
+    /// An event about this connection.
+    fn connection_event(&self, kind: EventType) -> Event {
+        use mics_proto::prost::Message as _;
+        Event {
+            tenant: self.tenant.id.clone(),
+            kind,
+            msg_id: String::new(),
+            user: self.user.clone(),
+            device: self.device.clone(),
+            to_user: String::new(),
+            group: String::new(),
+            data: self.welcome().encode_to_vec().into(),
+            at_ms: unix_ms(),
+            trace_id: self.trace_id.clone(),
+            secret: self.config.secret.clone(),
+        }
+    }
+
+    /// An event about a message of this session.
+    pub fn message_event(&self, kind: EventType, message: &Message, to_user: &str, data: bytes::Bytes) -> Event {
+        Event {
+            msg_id: message.msg_id.clone(),
+            to_user: to_user.to_owned(),
+            group: message.group.clone(),
+            data,
+            kind,
+            tenant: self.tenant.id.clone(),
+            user: self.user.clone(),
+            device: self.device.clone(),
+            at_ms: unix_ms(),
+            trace_id: self.trace_id.clone(),
+            secret: self.config.secret.clone(),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The ordered pipeline of one session: up to a window of messages is under way at once, delivered and acked in the
+//! order received. When a second window waits, the socket is no longer read; until then pings are still answered.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt;
+use mics_domain::codes::Refusal;
+use mics_domain::message::{Ack, Message};
+use tokio::sync::oneshot;
+
+use super::Live;
+use crate::encode;
+use crate::flow;
+use crate::node::unix_ms;
+
+pub struct Pipeline {
+    window: usize,
+    under_way: Cell<usize>,
+    waiting: RefCell<VecDeque<Message>>,
+    /// Resolves when the latest message's turn is over.
+    last: RefCell<Option<oneshot::Receiver<()>>>,
+    reader: RefCell<Option<Waker>>,
+}
+
+/// A message's place in the order. Dropping it lets the next one go.
+pub struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    _over: oneshot::Sender<()>,
+}
+
+impl Turn {
+    /// Waits until every earlier message of the session is done.
+    pub async fn wait(&mut self) {
+        if let Some(before) = self.before.take() {
+            // The sender is only ever dropped, which is the signal.
+            let _ = before.await;
+        }
+    }
+}
+
+impl Pipeline {
+    pub fn new(window: usize) -> Self {
+        Pipeline {
+            window,
+            under_way: Cell::new(0),
+            waiting: RefCell::default(),
+            last: RefCell::default(),
+            reader: RefCell::default(),
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.waiting.borrow().len() >= self.window
+    }
+
+    /// Ready while the socket may be read; otherwise wakes the reader once it may be again.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_full() {
+            return Poll::Ready(());
+        }
+        *self.reader.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn turn(&self) -> Turn {
+        let (over, done) = oneshot::channel();
+        Turn { before: self.last.replace(Some(done)), _over: over }
+    }
+
+    fn next(&self) -> Option<Message> {
+        let mut waiting = self.waiting.borrow_mut();
+        let next = waiting.pop_front();
+        if waiting.is_empty() && waiting.capacity() > 0 {
+            *waiting = VecDeque::new();
+        }
+        drop(waiting);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        next
+    }
+}
+
+/// Starts a message, or has it wait for the window.
+pub(super) fn offer(live: &Rc<Live>, message: Message) {
+    if live.pipeline.under_way.get() < live.pipeline.window {
+        start(live.clone(), message);
+    } else {
+        live.pipeline.waiting.borrow_mut().push_back(message);
+    }
+}
+
+fn start(live: Rc<Live>, message: Message) {
+    let pipeline = &live.pipeline;
+    pipeline.under_way.set(pipeline.under_way.get() + 1);
+    let mut turn = pipeline.turn();
+    // A task of its own: a client that sends and leaves has still sent.
+    actix_rt::spawn(async move {
+        let ack = carry(&live, message, &mut turn).await;
+        turn.wait().await;
+        live.outbox.control(encode::ack(&ack, unix_ms()));
+        drop(turn);
+        live.pipeline.under_way.set(live.pipeline.under_way.get() - 1);
+        if let Some(next) = live.pipeline.next() {
+            start(live, next);
+        }
+    });
+}
+
+/// The flow, with a panic inside it turned into a refusal.
+async fn carry(live: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
+    let msg_id = message.msg_id.clone();
+    let outcome = std::panic::AssertUnwindSafe(flow::carry(live, message, turn)).catch_unwind().await;
+    outcome.unwrap_or_else(|_| {
+        live.node.metrics.messages_failed_total.with_label_values(&[&live.tenant.id]).inc();
+        tracing::warn!(tenant = %live.tenant.id, trace_id = %live.trace_id, msg_id = %msg_id, "ws_message_process_failed");
+        Ack::failed(msg_id, Refusal::Internal.reason())
+    })
+}

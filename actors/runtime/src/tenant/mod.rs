@@ -1,0 +1,215 @@
+//! A tenant on this node: its settings, its sessions, its offline buffer, and the guards (limits, breakers, permits,
+//! de-duplication) that its supervisor owns. [`Tenant::guards`] and [`Tenant::supervisor`] are the one door: they start
+//! a supervisor that is missing or dead. Nothing here may be shared between tenants.
+
+mod actor;
+mod message;
+mod sessions;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+
+use mics_domain::codes::Close;
+use mics_domain::dedup::Dedup;
+use mics_domain::message::Ack;
+use mics_domain::policy::{HookOp, HookOverrides, HookPolicy, resolve};
+use mics_domain::ports::HookTarget;
+use mics_domain::rate::RateWindow;
+use mics_domain::tenant::{Secret, TenantConfig};
+use tokio::sync::oneshot;
+
+use crate::gate::Gate;
+use crate::mailbox::Mailbox;
+use crate::node::Node;
+use crate::offline::{Offline, OfflineMsg};
+use crate::settings::{DEDUP_WINDOW, TenantSettings};
+
+pub use message::TenantMsg;
+pub use sessions::{SessionRef, Sessions};
+
+/// What a supervisor owns and hands out. A new supervisor brings new ones.
+pub struct Guards {
+    pub qps: Mutex<RateWindow>,
+    pub dedup: Mutex<Dedup<oneshot::Sender<Ack>>>,
+    gates: [Gate; 4],
+    /// Of the tenant's latest successful /auth.
+    latest: RwLock<Option<Arc<TenantConfig>>>,
+}
+
+impl Guards {
+    fn new(dedup_max_records: usize) -> Self {
+        let ops = [HookOp::Auth, HookOp::CheckMessage, HookOp::GetGroupMembers, HookOp::GetOfflineMessages];
+        Guards {
+            qps: Mutex::default(),
+            dedup: Mutex::new(Dedup::new(dedup_max_records, DEDUP_WINDOW.as_millis() as u64)),
+            gates: ops.map(Gate::new),
+            latest: RwLock::default(),
+        }
+    }
+
+    pub fn gate(&self, op: HookOp) -> &Gate {
+        &self.gates[op as usize]
+    }
+
+    /// Remembers a configuration; equal ones are shared between sessions.
+    pub fn learn(&self, config: TenantConfig) -> Arc<TenantConfig> {
+        let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+        match &*latest {
+            Some(known) if **known == config => known.clone(),
+            _ => latest.insert(Arc::new(config)).clone(),
+        }
+    }
+
+    fn latest(&self) -> Option<Arc<TenantConfig>> {
+        self.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A running supervisor.
+struct Supervised {
+    incarnation: u64,
+    mailbox: Mailbox<TenantMsg>,
+    guards: Arc<Guards>,
+}
+
+#[derive(Default)]
+struct Slot {
+    incarnation: u64,
+    running: Option<Supervised>,
+    offline: Option<Mailbox<OfflineMsg>>,
+}
+
+pub struct Tenant {
+    pub id: Arc<str>,
+    pub settings: TenantSettings,
+    pub sessions: Sessions,
+    pub offline: Arc<Offline>,
+    node: Weak<Node>,
+    slot: Mutex<Slot>,
+}
+
+impl Tenant {
+    fn new(id: &str, settings: TenantSettings, node: Weak<Node>, parts: &Node) -> Arc<Self> {
+        let id: Arc<str> = id.into();
+        let offline = Arc::new(Offline::new(id.clone(), parts.id.clone(), parts.metrics.clone(), parts.settings.offline));
+        Arc::new(Tenant { id, settings, sessions: Sessions::default(), offline, node, slot: Mutex::default() })
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The door: whoever needs the guards gets those of a living supervisor.
+    pub fn guards(self: &Arc<Self>) -> Arc<Guards> {
+        self.enter(|running| running.guards.clone())
+    }
+
+    /// The door, for asking the supervisor itself.
+    pub fn supervisor(self: &Arc<Self>) -> Mailbox<TenantMsg> {
+        self.enter(|running| running.mailbox.clone())
+    }
+
+    fn enter<T>(self: &Arc<Self>, take: impl FnOnce(&Supervised) -> T) -> T {
+        let mut slot = self.slot();
+        if !slot.running.as_ref().is_some_and(|running| running.mailbox.connected()) {
+            slot.running = None;
+        }
+        if slot.running.is_none() {
+            self.start(&mut slot);
+        }
+        // Just started where it was missing.
+        match &slot.running {
+            Some(running) => take(running),
+            None => unreachable!("a supervisor was started above"),
+        }
+    }
+
+    fn start(self: &Arc<Self>, slot: &mut Slot) {
+        let Some(node) = self.node.upgrade() else { unreachable!("a tenant does not outlive its node") };
+        slot.incarnation += 1;
+        let guards = Arc::new(Guards::new(node.settings.dedup_max_records));
+        let mailbox = actor::start(&node, self.clone(), slot.incarnation, guards.clone());
+        if !slot.offline.as_ref().is_some_and(Mailbox::connected) {
+            slot.offline = Some(crate::offline::start(&node, &self.id, self.offline.clone()));
+        }
+        slot.running = Some(Supervised { incarnation: slot.incarnation, mailbox, guards });
+    }
+
+    /// A supervisor's drop guard: the next request starts a new one.
+    fn supervisor_ended(&self, incarnation: u64) {
+        let mut slot = self.slot();
+        if slot.running.as_ref().is_some_and(|running| running.incarnation == incarnation) {
+            slot.running = None;
+        }
+    }
+
+    /// Stops what is running, at the end of the node or after a long idle time.
+    pub fn stop(&self) {
+        let mut slot = self.slot();
+        if let Some(running) = slot.running.take() {
+            let _ = running.mailbox.send(TenantMsg::Stop);
+        }
+        if let Some(offline) = slot.offline.take() {
+            let _ = offline.send(OfflineMsg::Stop);
+        }
+    }
+
+    /// Asks the supervisor whether this device may come in now.
+    pub async fn admit(self: &Arc<Self>, user: &Arc<str>, device: &Arc<str>, replaces: bool) -> Result<(), Close> {
+        let (reply, answer) = oneshot::channel();
+        let message = TenantMsg::Admit { user: user.clone(), device: device.clone(), replaces, reply };
+        if self.supervisor().send(message).is_err() {
+            return Err(Close::RateLimited);
+        }
+        answer.await.unwrap_or(Err(Close::InternalError))
+    }
+
+    /// How to reach the tenant's /auth, and under which policy.
+    pub fn auth_target(&self, guards: &Guards, node: &Node, trace_id: &str) -> (HookTarget, HookPolicy) {
+        // A session's sign flag must not lock the tenant out of /auth.
+        let overrides = guards
+            .latest()
+            .map_or(HookOverrides::default(), |latest| HookOverrides { sign_required: None, ..latest.hooks });
+        let target = self.target(&self.settings.auth_url, &self.settings.secret, trace_id);
+        (target, self.policy(node, &overrides))
+    }
+
+    /// The same for the other hooks of a session.
+    pub fn hook_target(&self, config: &TenantConfig, node: &Node, trace_id: &str) -> (HookTarget, HookPolicy) {
+        let base =
+            if config.hook_base_url.is_empty() { &self.settings.auth_url } else { &config.hook_base_url };
+        (self.target(base, &config.secret, trace_id), self.policy(node, &config.hooks))
+    }
+
+    fn target(&self, base_url: &str, secret: &Secret, trace_id: &str) -> HookTarget {
+        HookTarget {
+            tenant: self.id.clone(),
+            base_url: base_url.trim_end_matches('/').to_owned(),
+            secret: secret.clone(),
+            trace_id: trace_id.to_owned(),
+        }
+    }
+
+    fn policy(&self, node: &Node, overrides: &HookOverrides) -> HookPolicy {
+        resolve(node.settings.hooks, self.settings.hook_max_concurrency, overrides)
+    }
+}
+
+/// All tenants that the operator configured.
+#[derive(Default)]
+pub struct Tenants(HashMap<String, Arc<Tenant>>);
+
+impl Tenants {
+    pub(crate) fn new(node: &Weak<Node>, parts: &Node) -> Self {
+        let tenants = parts.settings.tenants.iter();
+        Tenants(tenants.map(|(id, s)| (id.clone(), Tenant::new(id, s.clone(), node.clone(), parts))).collect())
+    }
+
+    pub fn get(&self, id: &str) -> Option<&Arc<Tenant>> {
+        self.0.get(id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.0.values()
+    }
+}
