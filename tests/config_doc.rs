@@ -179,7 +179,6 @@ fn every_mistake_names_its_variable() {
         ("TENANT_AUTH_MAP", r#"{"t1":"http://[::1]:0"}"#, "has a port"),
         ("TENANT_AUTH_MAP", r#"{"t1":"http://a/?q=1"}"#, "query"),
         ("TENANT_AUTH_MAP", "", "is required"),
-        ("REDIS__CONNECTION", "", "is required"),
         ("TENANT_HOOK_MAX_CONCURRENCY", r#"{"t1":"x"}"#, "\"t1\" is not a whole number"),
         ("MICS_CONFIG_FILE", "/nowhere/mics.toml", "cannot be read"),
     ] {
@@ -238,7 +237,7 @@ fn dev_needs_nothing() {
     assert!(config.tenants.is_empty() && config.redis_connection.is_none() && warnings.is_empty());
     let missing: Vec<String> =
         GatewayConfig::load(&empty, Mode::Gateway).unwrap_err().0.into_iter().map(|error| error.name).collect();
-    assert_eq!(missing, ["TENANT_AUTH_MAP", "REDIS__CONNECTION"]);
+    assert_eq!(missing, ["TENANT_AUTH_MAP"]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub use vars::{Area, FILE_VAR, HOOK_MOCK_VARS, Kind, VARS, Var};
 /// Which checks apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Tenants and Redis are required.
+    /// Tenants are required.
     Gateway,
     /// Nothing is required.
     Dev,
@@ -88,7 +88,7 @@ pub struct GatewayConfig {
     pub offline_buffer_max_bytes_per_user: usize,
     pub offline_buffer_max_users_per_tenant: usize,
     pub group_offline_buffer_max_users: usize,
-    /// May hold a password, hence a secret. Always set in `Mode::Gateway`.
+    /// May hold a password, hence a secret. `None` = the node stands alone.
     pub redis_connection: Option<Secret>,
     pub group_route_chunk_size: usize,
     pub group_members_max_users: usize,
@@ -189,9 +189,6 @@ impl GatewayConfig {
 
     /// What one value alone cannot show.
     fn check(&self, r: &mut Reader, mode: Mode) {
-        if mode == Mode::Gateway && self.redis_connection.is_none() {
-            r.error("REDIS__CONNECTION", "", "is required");
-        }
         if mode == Mode::Gateway && r.explicit("PUBLIC_ENDPOINT").is_none() {
             r.warn(
                 "PUBLIC_ENDPOINT",
@@ -213,7 +210,7 @@ impl GatewayConfig {
                 r.error(name, &port.to_string(), format!("is also {other}; leave it 0 or choose another"));
             }
         }
-        if self.dedup_mode == DedupMode::Redis && self.redis_connection.is_none() && mode == Mode::Dev {
+        if self.dedup_mode == DedupMode::Redis && self.redis_connection.is_none() {
             r.warn("DEDUP_MODE", "redis without REDIS__CONNECTION; message ids are kept in memory");
         }
     }

@@ -172,7 +172,7 @@ pub const VARS: &[Var] = &[
     var(Area::Offline, "OFFLINE_BUFFER_MAX_USERS_PER_TENANT", int(0, MILLION), "50000", "users", "Users with buffered messages per tenant; 0 = off."),
     var(Area::Offline, "GROUP_OFFLINE_BUFFER_MAX_USERS", int(0, MILLION), "1024", "users", "Offline members buffered per group message; 0 = no buffering for groups."),
     // Routing
-    alias(var(Area::Routing, "REDIS__CONNECTION", Kind::Secret, "", "", "Redis connection string (`host:port,password=...,ssl=true`). Required for `gateway`. Secret."), &["REDIS_CONNECTION"]),
+    alias(var(Area::Routing, "REDIS__CONNECTION", Kind::Secret, "", "", "Redis connection string (`host:port,password=...,ssl=true`). Unset: the node stands alone, who is online is kept in memory. Secret."), &["REDIS_CONNECTION"]),
     var(Area::Routing, "GROUP_ROUTE_CHUNK_SIZE", int(1, 4096), "256", "users", "Members looked up at a time."),
     var(Area::Routing, "GROUP_MEMBERS_MAX_USERS", int(1, 5 * MILLION), "200000", "users", "Members of a group that receive a message; the rest are counted and skipped."),
     var(Area::Routing, "LOCAL_ROUTE_CACHE_TTL_SECONDS", int(0, 60), "5", "s", "How long a route is believed without asking; 0 = off."),

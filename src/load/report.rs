@@ -152,11 +152,15 @@ impl Report {
         );
         if !self.close_codes.is_empty() {
             out.push_str("close_codes:\n");
-            self.close_codes.iter().for_each(|(code, n)| drop(writeln!(out, "  {code}={n}")));
+            for (code, n) in &self.close_codes {
+                let _ = writeln!(out, "  {code}={n}");
+            }
         }
         if !self.errors.is_empty() {
             out.push_str("errors:\n");
-            self.errors.iter().for_each(|(text, n)| drop(writeln!(out, "  {text}={n}")));
+            for (text, n) in &self.errors {
+                let _ = writeln!(out, "  {text}={n}");
+            }
         }
         let _ = writeln!(out, "result={}", if self.passed() { "passed" } else { "failed" });
         out
@@ -258,10 +262,12 @@ mod tests {
     use super::*;
 
     fn seen(acked: &[u64], from: &[(u32, &[u64])]) -> Seen {
-        let mut seen = Seen { connected: true, ..Default::default() };
-        acked.iter().for_each(|n| drop(seen.acked.insert(*n)));
-        for (sender, numbers) in from {
-            numbers.iter().for_each(|n| drop(seen.from.entry(*sender).or_default().arrive(*n)));
+        let mut seen = Seen::default();
+        for n in acked {
+            seen.acked.insert(*n);
+        }
+        for (sender, n) in from.iter().flat_map(|(sender, numbers)| numbers.iter().map(move |n| (*sender, *n))) {
+            seen.from.entry(sender).or_default().arrive(n);
         }
         seen
     }

@@ -21,14 +21,12 @@ pub(crate) struct Seen {
     pub acked: BitSet,
     /// What it received, by sender index.
     pub from: HashMap<u32, Tracker>,
-    pub connected: bool,
 }
 
 /// The life of connection `index`.
 pub(crate) async fn connection(run: Arc<Run>, index: usize) -> Seen {
     let mut seen = Seen::default();
     let Some(mut events) = open(&run, index).await else { return seen };
-    seen.connected = true;
     while let Some(event) = events.next().await {
         match event {
             Event::Delivery(delivery) => on_delivery(&run, &mut seen, &delivery),

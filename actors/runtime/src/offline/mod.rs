@@ -85,6 +85,14 @@ impl Offline {
         }
     }
 
+    /// Removes and returns everything of a user, for another node that asks.
+    pub fn take_all(&self, user: &str) -> Vec<Bytes> {
+        let mut buffer = self.buffer();
+        let Some(lease) = buffer.lease_any(user, usize::MAX, clock_ms()) else { return Vec::new() };
+        buffer.commit(lease.id);
+        lease.entries.into_iter().map(|entry| entry.frame).collect()
+    }
+
     pub fn has(&self, user: &str) -> bool {
         self.buffer().has(user)
     }

@@ -1,0 +1,314 @@
+//! Composition: from configuration to a running node, and its orderly end. The only place that knows every part.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_server::ServerHandle;
+use bytes::Bytes;
+use mics_actors::metrics::Metrics;
+use mics_actors::node::{Node, Ports};
+use mics_actors::ports::{EventsOff, MemoryDirectory, MemoryEvents, MemoryLink};
+use mics_actors::settings::{Settings, TenantSettings};
+use mics_domain::breaker::BreakerPolicy;
+use mics_domain::offline::OfflineLimits;
+use mics_domain::policy::HookDefaults;
+use mics_domain::ports::{Directory, EventSink, Hooks, PeerLink};
+use mics_domain::tenant::Secret;
+
+use crate::config::{GatewayConfig, Mode};
+use crate::grpc::{GrpcLink, LinkSettings, NodeServer, OfflineAccess, SendFuture, ServerSettings};
+use crate::hookmock::{EmbeddedHooks, MockSettings, MockTenant};
+use crate::hooks::client::{HostRules, HttpHookSettings, HttpHooks};
+use crate::hooks::{HOOK_BUDGET, sign};
+use crate::http::app::Surface;
+use crate::http::listener::{self, H2Sockets};
+use crate::kafka::{KafkaConfig, KafkaSink};
+use crate::redis::{RedisConfig, RedisDirectory};
+
+/// Events that `mics dev` keeps for its debug view.
+const DEV_EVENTS: usize = 1_000;
+/// Descriptors left for everything but client sockets.
+const SPARE_DESCRIPTORS: u64 = 256;
+/// How long events may be flushed at the end.
+const FLUSH: Duration = Duration::from_secs(5);
+const LINK_IDLE: Duration = Duration::from_secs(300);
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("can't listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
+    #[error("REDIS__CONNECTION: {0}")]
+    Redis(String),
+    #[error("KAFKA__BOOTSTRAP_SERVERS: {0}")]
+    Kafka(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+fn other(error: impl std::fmt::Display) -> StartError {
+    StartError::Other(error.to_string())
+}
+
+/// A node that serves.
+pub struct Running {
+    pub node: Arc<Node>,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Where operators look; `None` = not served.
+    pub admin: Option<SocketAddr>,
+    server: ServerHandle,
+    grpc: Option<NodeServer>,
+    kafka: Option<Arc<KafkaSink>>,
+}
+
+impl Running {
+    /// Leaves: not ready, sessions asked to go, then the listener, then what is still to be told.
+    pub async fn stop(self) {
+        self.node.drain().await;
+        self.server.stop(false).await;
+        if let Some(grpc) = self.grpc {
+            grpc.stop(Duration::from_secs(1)).await;
+        }
+        if let Some(kafka) = self.kafka {
+            let lost = kafka.close(FLUSH).await;
+            if lost > 0 {
+                tracing::error!(lost, "events_lost_at_shutdown");
+            }
+        }
+    }
+}
+
+/// Starts a node. Needs a running actix system.
+pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> {
+    let listen = |port| {
+        let address = SocketAddr::new(config.bind_address, port);
+        listener::bind(address).map_err(|error| StartError::Listen { address, error })
+    };
+    let main = listen(config.port)?;
+    let address = main.local_addr().map_err(other)?;
+    let metrics = Metrics::new(prometheus::Registry::new()).map_err(other)?;
+
+    let grpc_late = Arc::new(Late::default());
+    let grpc = node_server(config, &grpc_late).map_err(other)?;
+    let kafka = kafka(config)?;
+    let directory = directory(config)?;
+    let alone = directory.standalone();
+    let ports = Ports {
+        hooks: hooks(config, mode),
+        link: if alone { Arc::new(MemoryLink::new()) } else { link(config, &grpc)? },
+        events: match (&kafka, mode) {
+            (Some(kafka), _) => kafka.clone(),
+            (None, Mode::Dev) => Arc::new(MemoryEvents::new(DEV_EVENTS)) as Arc<dyn EventSink>,
+            (None, Mode::Gateway) => Arc::new(EventsOff),
+        },
+        directory,
+    };
+    let node = Node::start(settings(config, mode), ports, metrics);
+    let _ = grpc_late.0.set(node.clone());
+    announce(config, mode, alone, kafka.is_some());
+
+    let http = actix_web_prom::PrometheusMetricsBuilder::new("mics")
+        .registry(node.metrics.registry.clone())
+        .mask_unmatched_patterns("UNKNOWN")
+        .build()
+        .map_err(other)?;
+    let surface = if mode == Mode::Dev { Surface::Dev } else { Surface::Public };
+    let workers = if config.workers > 0 { config.workers } else { std::thread::available_parallelism().map_or(2, usize::from) };
+    let sockets = h2_sockets(config, &grpc)?;
+    let server = listener::serve(main, workers, node.clone(), surface, http, sockets).map_err(other)?;
+    let handle = server.handle();
+    actix_rt::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "server_ended");
+        }
+    });
+    let admin = admin(config, &node)?;
+    Ok(Running { node, address, admin, server: handle, grpc, kafka })
+}
+
+fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {
+    let tenants = config.tenants.keys().cloned().collect::<Vec<_>>().join(",");
+    tracing::info!(node_id = config.node_id, tenants, ?mode, "node_started");
+    if alone {
+        tracing::warn!("stand_alone: REDIS__CONNECTION is not set; users of other nodes can't be reached");
+    }
+    match (&config.kafka_bootstrap_servers, events) {
+        (Some(brokers), true) => tracing::info!(brokers, "events_on"),
+        _ => tracing::warn!("events_off: KAFKA__BOOTSTRAP_SERVERS is not set; no event is published"),
+    }
+}
+
+/// The operators' port listens on the loopback only.
+fn admin(config: &GatewayConfig, node: &Arc<Node>) -> Result<Option<SocketAddr>, StartError> {
+    if config.admin_port == 0 {
+        return Ok(None);
+    }
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), config.admin_port);
+    let listener = listener::bind(address).map_err(|error| StartError::Listen { address, error })?;
+    let server = listener::serve_admin(listener, node.clone()).map_err(other)?;
+    actix_rt::spawn(server);
+    Ok(Some(address))
+}
+
+fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
+    if mode == Mode::Dev && config.tenants.is_empty() {
+        return Arc::new(EmbeddedHooks::of(MockTenant::new(MockSettings::default())));
+    }
+    let hosts = HostRules::new(config.hook_url_allow_list.iter().cloned());
+    let settings =
+        HttpHookSettings { budget: HOOK_BUDGET, max_response_bytes: config.hook_max_response_bytes, hosts };
+    Arc::new(HttpHooks::new(settings))
+}
+
+fn directory(config: &GatewayConfig) -> Result<Arc<dyn Directory>, StartError> {
+    let Some(connection) = &config.redis_connection else { return Ok(Arc::new(MemoryDirectory::standalone())) };
+    let mistakes = |mistakes: crate::redis::RedisMistakes| StartError::Redis(mistakes.to_string());
+    let parsed = RedisConfig::parse(connection.expose()).map_err(mistakes)?;
+    Ok(Arc::new(RedisDirectory::new(&parsed).map_err(mistakes)?))
+}
+
+fn kafka(config: &GatewayConfig) -> Result<Option<Arc<KafkaSink>>, StartError> {
+    let Some(bootstrap) = &config.kafka_bootstrap_servers else { return Ok(None) };
+    let kafka = KafkaConfig {
+        bootstrap: bootstrap.clone(),
+        node_id: config.node_id.clone(),
+        queue_capacity: config.kafka_queue_capacity as u64,
+        max_pending_per_tenant: config.kafka_max_pending_per_tenant as u64,
+        retry_backoff: config.kafka_retry_backoff,
+        delivery_timeout: Duration::from_secs(10),
+    };
+    let node_id = config.node_id.clone();
+    let sink = KafkaSink::new(&kafka, Arc::new(move |event| sign::event_bytes(event, &node_id)));
+    sink.map(|sink| Some(Arc::new(sink))).map_err(|error| StartError::Kafka(error.to_string()))
+}
+
+/// The node, known to the node-to-node service only after both were made.
+#[derive(Default)]
+struct Late(std::sync::OnceLock<Arc<Node>>);
+
+impl mics_actors::ports::LocalDelivery for Late {
+    fn deliver(&self, message: &mics_domain::message::Message, users: &[Arc<str>]) -> Vec<u32> {
+        self.0.get().map_or_else(|| vec![0; users.len()], |node| node.deliver(message, users))
+    }
+}
+
+impl OfflineAccess for Late {
+    fn put<'a>(&'a self, tenant: &'a str, user: &'a str, frame: Bytes, ttl_ms: u64) -> SendFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let tenant = self.0.get().and_then(|node| node.tenants().get(tenant)).ok_or("unknown tenant")?;
+            let frame = mics_actors::frame::binary(&frame);
+            let kept = tenant.offline.put(&user.into(), frame, ttl_ms, "grpc_in");
+            if kept { Ok(()) } else { Err("offline buffer full".into()) }
+        })
+    }
+
+    fn take<'a>(&'a self, tenant: &'a str, user: &'a str) -> SendFuture<'a, Vec<Bytes>> {
+        Box::pin(async move {
+            let Some(tenant) = self.0.get().and_then(|node| node.tenants().get(tenant)) else { return Vec::new() };
+            tenant.offline.take_all(user).iter().map(mics_actors::frame::payload).collect()
+        })
+    }
+}
+
+/// The node-to-node service; a node that stands alone has none.
+fn node_server(config: &GatewayConfig, node: &Arc<Late>) -> io::Result<Option<NodeServer>> {
+    if config.redis_connection.is_none() {
+        return Ok(None);
+    }
+    let token = config.cluster_grpc_token.as_ref().map(|token| token.expose().to_owned());
+    let settings = ServerSettings { token, ..ServerSettings::default() };
+    NodeServer::start(&settings, node.clone(), node.clone()).map(Some)
+}
+
+fn link(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dyn PeerLink>, StartError> {
+    let handle = grpc.as_ref().and_then(NodeServer::handle).ok_or_else(|| other("the node service is not running"))?;
+    let settings = LinkSettings {
+        token: config.cluster_grpc_token.as_ref().map(|token| token.expose().to_owned()),
+        breaker: BreakerPolicy {
+            failure_threshold: config.grpc_breaker_failure_threshold,
+            open_ms: config.grpc_breaker_open.as_millis() as u64,
+        },
+        idle: LINK_IDLE,
+    };
+    Ok(Arc::new(GrpcLink::new(&settings, handle).map_err(other)?))
+}
+
+/// HTTP/2 sockets of the main port go to the node-to-node service, unless that has a port of its own.
+fn h2_sockets(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<H2Sockets, StartError> {
+    let Some(grpc) = grpc else { return Ok(None) };
+    if config.grpc_port != 0 {
+        grpc.listen(SocketAddr::new(config.bind_address, config.grpc_port)).map_err(other)?;
+        return Ok(None);
+    }
+    let sockets = grpc.sockets();
+    Ok(Some(Arc::new(move |socket| drop(sockets.hand_over(socket)))))
+}
+
+/// Sockets that the process may open, less what it needs otherwise.
+fn connection_limit(configured: usize) -> usize {
+    if configured > 0 {
+        return configured;
+    }
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(3)).and_then(|soft| soft.parse::<u64>().ok());
+    soft.map_or(0, |soft| soft.saturating_sub(SPARE_DESCRIPTORS) as usize)
+}
+
+fn settings(config: &GatewayConfig, mode: Mode) -> Settings {
+    Settings {
+        node_id: config.node_id.clone(),
+        endpoint: config.public_endpoint.clone(),
+        max_message_bytes: config.max_message_bytes,
+        outbox_max_bytes: config.session_outbox_max_bytes,
+        pipeline_window: config.session_pipeline_window,
+        max_connections: connection_limit(config.max_connections),
+        max_pending_handshakes: config.max_pending_handshakes,
+        dedup_max_records: config.dedup_max_records_per_tenant,
+        keepalive: config.ws_keepalive_interval,
+        offline: OfflineLimits {
+            max_messages_per_user: config.offline_buffer_max_messages_per_user,
+            max_bytes_per_user: config.offline_buffer_max_bytes_per_user,
+            max_users: config.offline_buffer_max_users_per_tenant,
+        },
+        group_chunk: config.group_route_chunk_size,
+        group_offline_max_users: config.group_offline_buffer_max_users,
+        group_max_members: config.group_members_max_users,
+        hooks: HookDefaults {
+            max_concurrency: config.hook_max_concurrency,
+            queue_timeout_ms: config.hook_queue_timeout.as_millis() as i32,
+            breaker_failure_threshold: config.hook_breaker_failure_threshold as i32,
+            breaker_open_ms: config.hook_breaker_open.as_millis() as i32,
+            sign_required: config.hook_sign_required,
+        },
+        drain_timeout: config.drain_timeout,
+        tenants: tenants(config, mode),
+    }
+}
+
+fn tenants(config: &GatewayConfig, mode: Mode) -> BTreeMap<String, TenantSettings> {
+    if mode == Mode::Dev && config.tenants.is_empty() {
+        let mock = MockSettings::default();
+        let tenant = |(id, secret): (&String, &String)| {
+            let secret = Secret::new(secret);
+            let auth_url = mock.hook_base_url.clone();
+            (id.clone(), TenantSettings { auth_url, secret, hook_max_concurrency: None, deny_when_degraded: false })
+        };
+        return mock.tenant_secrets.iter().map(tenant).collect();
+    }
+    let tenant = |(id, tenant): (&String, &crate::config::TenantSettings)| {
+        let secret = tenant.secret.as_ref().map_or_else(Secret::default, |secret| Secret::new(secret.expose()));
+        let settings = TenantSettings {
+            auth_url: tenant.auth_url.clone(),
+            secret,
+            hook_max_concurrency: tenant.hook_max_concurrency,
+            deny_when_degraded: tenant.deny_when_degraded,
+        };
+        (id.clone(), settings)
+    };
+    config.tenants.iter().map(tenant).collect()
+}

@@ -1,0 +1,129 @@
+//! One TCP port for three protocols: a connection that opens with the HTTP/2 preface goes to the node-to-node server,
+//! everything else is HTTP/1.1, where an upgrade on `/ws` becomes a session.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_codec::Framed;
+use actix_http::h1::Codec;
+use actix_http::{HttpService, Request};
+use actix_rt::net::TcpStream;
+use actix_server::{Server, ServerBuilder};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, HttpServer};
+use actix_web_prom::PrometheusMetrics;
+use mics_actors::node::Node;
+use tracing_actix_web::TracingLogger;
+
+use super::app::{self, Surface};
+use super::console;
+use crate::ws::upgrade::upgrade;
+
+/// Start of every HTTP/2 connection.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const BACKLOG: i32 = 4096;
+
+/// Takes sockets that speak HTTP/2 (node-to-node gRPC); `None` closes them.
+pub type H2Sockets = Option<Arc<dyn Fn(std::net::TcpStream) + Send + Sync>>;
+
+/// Binds before anything else starts, so that a taken port is an error and port 0 is known.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Serves the main port. The server stops when its handle says so; sessions live on until they are closed.
+pub fn serve(
+    listener: TcpListener,
+    workers: usize,
+    node: Arc<Node>,
+    surface: Surface,
+    http: PrometheusMetrics,
+    h2: H2Sockets,
+) -> io::Result<Server> {
+    let builder: ServerBuilder = Server::build().workers(workers).backlog(BACKLOG as u32).disable_signals();
+    let builder = builder.max_concurrent_connections(usize::MAX >> 8).shutdown_timeout(1);
+    let factory = move || {
+        let (node, http, h2) = (node.clone(), http.clone(), h2.clone());
+        fn_factory(move || worker(node.clone(), surface, http.clone(), h2.clone()))
+    };
+    Ok(builder.listen("mics", listener, factory)?.run())
+}
+
+/// The services of one worker thread behind one accept function.
+async fn worker(
+    node: Arc<Node>,
+    surface: Surface,
+    http: PrometheusMetrics,
+    h2: H2Sockets,
+) -> Result<impl Service<TcpStream, Response = (), Error = ()>, ()> {
+    let app = {
+        let node = node.clone();
+        move || {
+            let node = node.clone();
+            let app = App::new().wrap(http.clone()).wrap(TracingLogger::default());
+            app.configure(|config| app::routes(config, node, surface))
+        }
+    };
+    let sessions = fn_service(move |(request, framed): (Request, Framed<TcpStream, Codec>)| {
+        upgrade(node.clone(), request, framed)
+    });
+    let builder = || HttpService::build().client_request_timeout(REQUEST_TIMEOUT).tcp_nodelay(true);
+    let main = builder()
+        .upgrade(sessions)
+        .h1(map_config(app().into_factory(), |()| AppConfig::default()))
+        .new_service(())
+        .await
+        .map_err(drop)?;
+    let plain = builder().h1(map_config(app().into_factory(), |()| AppConfig::default())).new_service(()).await;
+    let (main, plain) = (Rc::new(main), Rc::new(plain.map_err(drop)?));
+    Ok(fn_service(move |stream: TcpStream| {
+        let (main, plain, h2) = (main.clone(), plain.clone(), h2.clone());
+        async move {
+            let mut first = [0; 32];
+            let seen = tokio::time::timeout(REQUEST_TIMEOUT, stream.peek(&mut first)).await;
+            let Ok(Ok(count @ 1..)) = seen else { return Ok(()) };
+            let first = &first[..count];
+            if first.starts_with(&PREFACE[..first.len().min(PREFACE.len())]) {
+                hand_over(stream, h2);
+                return Ok(());
+            }
+            let peer = stream.peer_addr().ok();
+            // An upgrade service takes every upgrade; the console's sockets are the app's own.
+            let served = match first.starts_with(format!("GET {}", console::PATH).as_bytes()) {
+                true => plain.call((stream, peer)).await,
+                false => main.call((stream, peer)).await,
+            };
+            // A connection that breaks is everyday business.
+            served.map_err(drop)
+        }
+    }))
+}
+
+fn hand_over(stream: TcpStream, h2: H2Sockets) {
+    if let (Some(h2), Ok(stream)) = (h2, stream.into_std()) {
+        h2(stream);
+    }
+}
+
+/// Serves the operators' port: health, metrics and debug views, nothing else.
+pub fn serve_admin(listener: TcpListener, node: Arc<Node>) -> io::Result<actix_web::dev::Server> {
+    let server = HttpServer::new(move || {
+        let node = node.clone();
+        App::new().configure(|config| app::routes(config, node, Surface::Debug))
+    });
+    Ok(server.workers(1).disable_signals().listen(listener)?.run())
+}
