@@ -34,6 +34,8 @@ const DEV_EVENTS: usize = 1_000;
 const SPARE_DESCRIPTORS: u64 = 256;
 /// How long events may be flushed at the end.
 const FLUSH: Duration = Duration::from_secs(5);
+/// Room in a forward for recipients and ids beside the body.
+const GRPC_OVERHEAD: usize = 16 << 20;
 const LINK_IDLE: Duration = Duration::from_secs(300);
 
 /// Why a node could not start.
@@ -156,7 +158,7 @@ fn admin(config: &GatewayConfig, node: &Arc<Node>) -> Result<Option<SocketAddr>,
 
 fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
     if mode == Mode::Dev && config.tenants.is_empty() {
-        return Arc::new(EmbeddedHooks::of(MockTenant::new(MockSettings::default())));
+        return Arc::new(EmbeddedHooks::new(MockTenant::new(MockSettings::default()), Arc::default()));
     }
     let hosts = HostRules::new(config.hook_url_allow_list.iter().cloned());
     let settings =
@@ -220,7 +222,7 @@ fn node_server(config: &GatewayConfig, node: &Arc<Late>) -> io::Result<Option<No
         return Ok(None);
     }
     let token = config.cluster_grpc_token.as_ref().map(|token| token.expose().to_owned());
-    let settings = ServerSettings { token, ..ServerSettings::default() };
+    let settings = ServerSettings { token, max_request_bytes: config.max_message_bytes + GRPC_OVERHEAD, threads: 1 };
     NodeServer::start(&settings, node.clone(), node.clone()).map(Some)
 }
 
@@ -279,10 +281,10 @@ fn settings(config: &GatewayConfig, mode: Mode) -> Settings {
         group_offline_max_users: config.group_offline_buffer_max_users,
         group_max_members: config.group_members_max_users,
         hooks: HookDefaults {
-            max_concurrency: config.hook_max_concurrency,
-            queue_timeout_ms: config.hook_queue_timeout.as_millis() as i32,
-            breaker_failure_threshold: config.hook_breaker_failure_threshold as i32,
-            breaker_open_ms: config.hook_breaker_open.as_millis() as i32,
+            max_concurrency: config.hook_max_concurrency.unsigned_abs(),
+            queue_timeout_ms: config.hook_queue_timeout.as_millis() as u64,
+            breaker_failure_threshold: config.hook_breaker_failure_threshold,
+            breaker_open_ms: config.hook_breaker_open.as_millis() as u64,
             sign_required: config.hook_sign_required,
         },
         drain_timeout: config.drain_timeout,

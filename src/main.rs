@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use actix_rt::System;
-use mics::config::{GatewayConfig, HookMockConfig, LogFormat, Mode, Source};
+use mics::config::{GatewayConfig, HookMockConfig, Mode, Source};
 use mics::{config, docs, gateway, hookmock, load, logs};
 
 /// Gives memory back when connections leave, which the system's allocator does not.
@@ -59,8 +59,7 @@ fn source(arguments: Vec<String>) -> Result<Source, ExitCode> {
             None => return Err(refuse(&format!("`{argument}` is not --NAME=value"))),
         }
     }
-    let source = Source::from_env().map_err(|errors| refuse(&errors.to_string()))?;
-    Ok(source.with_overrides(overrides))
+    Ok(Source::from_env().with_overrides(overrides))
 }
 
 fn refuse(problem: &str) -> ExitCode {
@@ -70,6 +69,8 @@ fn refuse(problem: &str) -> ExitCode {
 
 fn gateway(mode: Mode, arguments: Vec<String>) -> ExitCode {
     let source = match source(arguments) {
+        // People read the logs of `dev`, machines the others'.
+        Ok(source) if mode == Mode::Dev => source.with_defaults([("LOG_FORMAT", "text"), ("LOG_LEVEL", "warn")]),
         Ok(source) => source,
         Err(code) => return code,
     };
@@ -77,8 +78,7 @@ fn gateway(mode: Mode, arguments: Vec<String>) -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(&errors.to_string()),
     };
-    let format = if mode == Mode::Dev && !source.names("LOG_FORMAT") { LogFormat::Text } else { config.log_format };
-    if let Err(error) = logs::init(format, &config.log_level, &config.node_id) {
+    if let Err(error) = logs::init(config.log_format, &config.log_level, &config.node_id) {
         return refuse(&error.to_string());
     }
     for warning in warnings {

@@ -107,6 +107,20 @@ impl Source {
         self
     }
 
+    /// Sets values that apply where the environment says nothing.
+    pub fn with_defaults<K: Into<String>, V: Into<String>>(
+        mut self,
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Source {
+        for (name, value) in pairs {
+            let name = name.into();
+            if find(&self.env, &name).is_none() {
+                self.env.push((name, value.into()));
+            }
+        }
+        self
+    }
+
     /// Uses this TOML text instead of the file that `MICS_CONFIG_FILE` names.
     pub fn with_file_text(mut self, text: impl Into<String>) -> Source {
         self.file_text = Some(text.into());

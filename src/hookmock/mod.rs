@@ -5,3 +5,7 @@ pub mod embedded;
 pub mod faults;
 pub mod rules;
 pub mod server;
+
+pub use embedded::EmbeddedHooks;
+pub use rules::{MockPolicy, MockSettings, MockTenant};
+pub use server::run;

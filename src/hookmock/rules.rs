@@ -60,6 +60,32 @@ impl Default for MockSettings {
     }
 }
 
+impl From<crate::config::HookPolicy> for MockPolicy {
+    fn from(policy: crate::config::HookPolicy) -> Self {
+        MockPolicy {
+            hook_max_concurrency: policy.hook_max_concurrency,
+            hook_queue_timeout_ms: policy.hook_queue_timeout_ms,
+            hook_breaker_failure_threshold: policy.hook_breaker_failure_threshold,
+            hook_breaker_open_ms: policy.hook_breaker_open_ms,
+            hook_sign_required: policy.hook_sign_required,
+        }
+    }
+}
+
+impl From<crate::config::HookMockConfig> for MockSettings {
+    fn from(config: crate::config::HookMockConfig) -> Self {
+        let secrets = config.hook_tenant_secrets.into_iter();
+        MockSettings {
+            tenant_secrets: secrets.map(|(tenant, secret)| (tenant, secret.expose().to_owned())).collect(),
+            hook_base_url: config.hook_base_url,
+            group_members: config.hook_group_members,
+            offline_use_hook_pull: config.offline_use_hook_pull,
+            tenant_policies: config.hook_tenant_policies.into_iter().map(|(id, policy)| (id, policy.into())).collect(),
+            policy: config.policy.into(),
+        }
+    }
+}
+
 /// The mock tenant's back end.
 #[derive(Debug, Default)]
 pub struct MockTenant {

@@ -12,7 +12,7 @@ use actix_http::h1::Codec;
 use actix_http::{HttpService, Request};
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerBuilder};
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, fn_service, map_config};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, HttpServer};
 use actix_web_prom::PrometheusMetrics;
@@ -75,20 +75,26 @@ async fn worker(
         move || {
             let node = node.clone();
             let app = App::new().wrap(http.clone()).wrap(TracingLogger::default());
-            app.configure(|config| app::routes(config, node, surface))
+            app.configure(|config| app::routes(config, node, surface)).into_factory().map_err(|error| error.error_response())
         }
     };
     let sessions = fn_service(move |(request, framed): (Request, Framed<TcpStream, Codec>)| {
-        upgrade(node.clone(), request, framed)
+        let upgraded = upgrade(node.clone(), request, framed);
+        async move { upgraded.await.map_err(actix_web::Error::from) }
     });
-    let builder = || HttpService::build().client_request_timeout(REQUEST_TIMEOUT).tcp_nodelay(true);
-    let main = builder()
+    let main = HttpService::build()
+        .client_request_timeout(REQUEST_TIMEOUT)
+        .tcp_nodelay(true)
         .upgrade(sessions)
-        .h1(map_config(app().into_factory(), |()| AppConfig::default()))
+        .h1(map_config(app(), |()| AppConfig::default()))
         .new_service(())
         .await
         .map_err(drop)?;
-    let plain = builder().h1(map_config(app().into_factory(), |()| AppConfig::default())).new_service(()).await;
+    let plain = HttpService::build()
+        .client_request_timeout(REQUEST_TIMEOUT)
+        .h1(map_config(app(), |()| AppConfig::default()))
+        .new_service(())
+        .await;
     let (main, plain) = (Rc::new(main), Rc::new(plain.map_err(drop)?));
     Ok(fn_service(move |stream: TcpStream| {
         let (main, plain, h2) = (main.clone(), plain.clone(), h2.clone());

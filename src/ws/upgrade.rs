@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix_codec::Framed;
 use actix_http::h1::Codec;
 use actix_http::header;
-use actix_http::{Request, ws};
+use actix_http::{HttpMessage, Request, ws};
 use actix_rt::net::TcpStream;
 use mics_actors::node::Node;
 use mics_actors::session::{self, Hello};
