@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Sets the machine up and runs every check and test of the repository. On a Debian-like machine, as root, what is missing
+# comes from apt; else it is named and the rest goes on. Honours CARGO_TARGET_DIR.
+#
+#   scripts/verify.sh           everything
+#   scripts/verify.sh --quick   formatting, clippy and cargo test; installs nothing
+#
+# A step that can't run here says `SKIP name: reason`. The closing line is `N passed, N failed, N skipped`, counted in
+# steps. Exit status: 0 nothing failed, 1 a step failed, 2 unknown option.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+QUICK=0
+for option in "$@"; do
+  case $option in
+    --quick) QUICK=1 ;;
+    -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) echo "verify: unknown option $option (known: --quick, --help)" >&2; exit 2 ;;
+  esac
+done
+
+# package: command that shows it is there, or none when only dpkg can tell.
+PACKAGES="build-essential:cc pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server chromium:chromium"
+TARGET=${CARGO_TARGET_DIR:-$PWD/target}
+LOG=$(mktemp) || exit 1
+trap 'rm -f "$LOG"' EXIT
+trap 'exit 1' INT TERM
+PASSED=() FAILED=() SKIPPED=()
+
+missing_packages() {
+  local entry package command
+  for entry in $PACKAGES; do
+    package=${entry%%:*} command=${entry#*:}
+    if [ -n "$command" ] && command -v "$command" >/dev/null; then continue; fi
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || echo "$package"
+  done
+}
+
+# Installs one by one: a package that this system lacks must not keep the others out.
+set_up() {
+  local package packages
+  packages=$(missing_packages)
+  [ -n "$packages" ] || return 0
+  if [ "$QUICK" = 1 ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    echo "verify: missing here, going on without:" $packages >&2
+    return 0
+  fi
+  echo "verify: installing" $packages
+  timeout 300 apt-get update -qq </dev/null || echo "verify: apt-get update failed" >&2
+  for package in $packages; do
+    DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq --no-install-recommends "$package" \
+      </dev/null >/dev/null || echo "verify: $package could not be installed, going on without" >&2
+  done
+}
+
+# step NAME COMMAND...: runs it, prints its name and time. Exit status 0 with a line `SKIP reason` of its own name counts
+# as skipped; skips of single tests inside a step are repeated in the summary.
+step() {
+  local name=$1 start=$SECONDS status
+  shift
+  echo "==> $name"
+  "$@" </dev/null 2>&1 | tee "$LOG"
+  status=${PIPESTATUS[0]}
+  if [ "$status" -ne 0 ]; then
+    FAILED+=("$name")
+    echo "<== $name: FAILED with status $status, $((SECONDS - start)) s"
+  elif grep -q "^SKIP $name: " "$LOG"; then
+    SKIPPED+=("$(grep -m 1 "^SKIP $name: " "$LOG")")
+    echo "<== $name: skipped"
+  else
+    PASSED+=("$name")
+    echo "<== $name: passed, $((SECONDS - start)) s"
+  fi
+}
+
+skip() {
+  SKIPPED+=("SKIP $1: $2")
+  echo "SKIP $1: $2"
+}
+
+# Needs the release binary, so that it's skipped when that does not build.
+browser_test() {
+  if [ "$RELEASE" = 1 ]; then
+    step browser-test env MICS_BIN="$TARGET/release/mics" scripts/browser-test.sh
+  else
+    skip browser-test "no release build"
+  fi
+}
+
+summary() {
+  local line
+  echo
+  for line in ${FAILED[@]+"${FAILED[@]}"}; do echo "FAILED $line"; done
+  for line in ${SKIPPED[@]+"${SKIPPED[@]}"}; do echo "$line"; done
+  echo "${#PASSED[@]} passed, ${#FAILED[@]} failed, ${#SKIPPED[@]} skipped"
+  [ "${#FAILED[@]}" -eq 0 ]
+}
+
+run_all() {
+  step fmt cargo fmt --all --check
+  step clippy cargo clippy --workspace --all-targets -- -D warnings
+  step test cargo test --workspace --no-fail-fast
+  [ "$QUICK" = 1 ] && return
+  local failed=${#FAILED[@]}
+  step release cargo build --release
+  RELEASE=$((${#FAILED[@]} == failed ? 1 : 0))
+  browser_test
+  step autobahn scripts/autobahn.sh
+}
+
+set_up
+if ! command -v cargo >/dev/null; then
+  echo "verify: cargo is missing: install Rust (https://rustup.rs)" >&2
+  FAILED+=("cargo is missing")
+else
+  run_all
+fi
+summary
