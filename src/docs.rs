@@ -13,7 +13,9 @@ pub fn errors() -> String {
     for row in CLOSE_CODES {
         let _ = writeln!(out, "| {} | {} | {} | {} |", row.code, row.text, row.when, row.client);
     }
-    out.push_str("\nA client's own close is answered with its code.\n\n## Error frames\n\nThe connection stays open.\n\n");
+    out.push_str(
+        "\nA client's own close is answered with its code.\n\n## Error frames\n\nThe connection stays open.\n\n",
+    );
     out.push_str("| code | message | when |\n|---|---|---|\n");
     let when = [
         (FrameError::InvalidProtobuf, "a binary message that is no ClientFrame"),
@@ -22,7 +24,9 @@ pub fn errors() -> String {
     for (error, when) in when {
         let _ = writeln!(out, "| {} | {} | {when} |", error.code(), error.message());
     }
-    out.push_str("\n## Reasons of a FAILED ack\n\nA refusal by the tenant's hook carries the hook's reason verbatim.\n\n");
+    out.push_str(
+        "\n## Reasons of a FAILED ack\n\nA refusal by the tenant's hook carries the hook's reason verbatim.\n\n",
+    );
     out.push_str("| reason | the same message may be sent again |\n|---|---|\n");
     for refusal in Refusal::ALL {
         let _ = writeln!(out, "| {} | {} |", refusal.reason(), if refusal.retryable() { "yes" } else { "no" });
@@ -30,7 +34,9 @@ pub fn errors() -> String {
     for reason in ["hook degraded", "hook queue rejected", "hook circuit open", "canceled"] {
         let _ = writeln!(out, "| {reason} | yes |");
     }
-    out.push_str("| hook sign required | no |\n\nA SENT ack with reason `duplicate` answers a repetition of a sent message.\n\n");
+    out.push_str(
+        "| hook sign required | no |\n\nA SENT ack with reason `duplicate` answers a repetition of a sent message.\n\n",
+    );
     out.push_str("## Refusals before the upgrade\n\n| status | when |\n|---|---|\n");
     out.push_str("| 400 | not a WebSocket handshake |\n| 404 | another path |\n");
     out.push_str("| 503 | draining, or MAX_CONNECTIONS or MAX_PENDING_HANDSHAKES reached (`retry-after` says when to come back) |\n");

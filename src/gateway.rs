@@ -119,7 +119,8 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
         .build()
         .map_err(other)?;
     let surface = if mode == Mode::Dev { Surface::Dev } else { Surface::Public };
-    let workers = if config.workers > 0 { config.workers } else { std::thread::available_parallelism().map_or(2, usize::from) };
+    let workers =
+        if config.workers > 0 { config.workers } else { std::thread::available_parallelism().map_or(2, usize::from) };
     let sockets = h2_sockets(config, &grpc)?;
     let server = listener::serve(main, workers, node.clone(), surface, http, sockets).map_err(other)?;
     let handle = server.handle();
@@ -161,8 +162,7 @@ fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
         return Arc::new(EmbeddedHooks::new(MockTenant::new(MockSettings::default()), Arc::default()));
     }
     let hosts = HostRules::new(config.hook_url_allow_list.iter().cloned());
-    let settings =
-        HttpHookSettings { budget: HOOK_BUDGET, max_response_bytes: config.hook_max_response_bytes, hosts };
+    let settings = HttpHookSettings { budget: HOOK_BUDGET, max_response_bytes: config.hook_max_response_bytes, hosts };
     Arc::new(HttpHooks::new(settings))
 }
 
@@ -199,7 +199,13 @@ impl mics_actors::ports::LocalDelivery for Late {
 }
 
 impl OfflineAccess for Late {
-    fn put<'a>(&'a self, tenant: &'a str, user: &'a str, frame: Bytes, ttl_ms: u64) -> SendFuture<'a, Result<(), String>> {
+    fn put<'a>(
+        &'a self,
+        tenant: &'a str,
+        user: &'a str,
+        frame: Bytes,
+        ttl_ms: u64,
+    ) -> SendFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let tenant = self.0.get().and_then(|node| node.tenants().get(tenant)).ok_or("unknown tenant")?;
             let frame = mics_actors::frame::binary(&frame);

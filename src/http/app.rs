@@ -52,7 +52,9 @@ async fn metrics(node: Data<Node>) -> HttpResponse {
     node.refresh_gauges();
     let text = prometheus::TextEncoder::new().encode_to_string(&node.metrics.registry.gather());
     match text {
-        Ok(text) => HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(text),
+        Ok(text) => {
+            HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(text)
+        }
         Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
     }
 }

@@ -12,7 +12,9 @@ use actix_http::h1::Codec;
 use actix_http::{HttpService, Request};
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerBuilder};
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config,
+};
 use actix_web::dev::AppConfig;
 use actix_web::{App, HttpServer};
 use actix_web_prom::PrometheusMetrics;
@@ -75,7 +77,9 @@ async fn worker(
         move || {
             let node = node.clone();
             let app = App::new().wrap(http.clone()).wrap(TracingLogger::default());
-            app.configure(|config| app::routes(config, node, surface)).into_factory().map_err(|error| error.error_response())
+            app.configure(|config| app::routes(config, node, surface))
+                .into_factory()
+                .map_err(|error| error.error_response())
         }
     };
     let sessions = fn_service(move |(request, framed): (Request, Framed<TcpStream, Codec>)| {

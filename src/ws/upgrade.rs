@@ -10,6 +10,7 @@ use actix_http::h1::Codec;
 use actix_http::header;
 use actix_http::{HttpMessage, Request, ws};
 use actix_rt::net::TcpStream;
+use bytes::BytesMut;
 use mics_actors::node::Node;
 use mics_actors::session::{self, Hello};
 
@@ -46,7 +47,9 @@ pub async fn upgrade(node: Arc<Node>, request: Request, framed: Framed<TcpStream
     write_all(&stream, answer.as_bytes()).await?;
     stream.set_nodelay(true)?;
     let hello = hello(request.uri().query().unwrap_or_default());
-    let wire = Rc::new(TcpWire::new(stream, parts.read_buf, node.settings.max_frame_bytes()));
+    // A copy, normally of nothing: the HTTP read buffer itself would stay allocated as long as the session.
+    let first = BytesMut::from(&parts.read_buf[..]);
+    let wire = Rc::new(TcpWire::new(stream, first, node.settings.max_frame_bytes()));
     let (place, handshake) = places;
     session::open(node, hello, wire, place, handshake);
     Ok(())

@@ -64,14 +64,24 @@ pub struct OfflinePage {
 /// hook budget of 150 ms, after which it reports [`HookFailure::Timeout`]. Dropping the future cancels the call.
 /// A redirect is a failure; a response beyond the cap is [`HookFailure::Decode`].
 pub trait Hooks: Send + Sync {
-    fn auth<'a>(&'a self, to: &'a HookTarget, token: &'a str, device: &'a str)
-    -> LocalFuture<'a, Result<AuthAnswer, HookFailure>>;
+    fn auth<'a>(
+        &'a self,
+        to: &'a HookTarget,
+        token: &'a str,
+        device: &'a str,
+    ) -> LocalFuture<'a, Result<AuthAnswer, HookFailure>>;
 
-    fn check_message<'a>(&'a self, to: &'a HookTarget, message: &'a Message)
-    -> LocalFuture<'a, Result<CheckAnswer, HookFailure>>;
+    fn check_message<'a>(
+        &'a self,
+        to: &'a HookTarget,
+        message: &'a Message,
+    ) -> LocalFuture<'a, Result<CheckAnswer, HookFailure>>;
 
-    fn group_members<'a>(&'a self, to: &'a HookTarget, group: &'a str)
-    -> LocalFuture<'a, Result<Vec<String>, HookFailure>>;
+    fn group_members<'a>(
+        &'a self,
+        to: &'a HookTarget,
+        group: &'a str,
+    ) -> LocalFuture<'a, Result<Vec<String>, HookFailure>>;
 
     fn offline_messages<'a>(
         &'a self,
@@ -126,19 +136,38 @@ pub struct DirectoryDown(pub String);
 /// limit is never exceeded by more than the registrations whose leases expired. `unregister` and `renew` act only
 /// while the stored connection is the given one (fencing). Leases that are not renewed vanish.
 pub trait Directory: Send + Sync {
-    fn register<'a>(&'a self, tenant: &'a str, user: &'a str, route: &'a Route, limits: ConnectionLimits)
-    -> LocalFuture<'a, Result<Registered, DirectoryDown>>;
+    fn register<'a>(
+        &'a self,
+        tenant: &'a str,
+        user: &'a str,
+        route: &'a Route,
+        limits: ConnectionLimits,
+    ) -> LocalFuture<'a, Result<Registered, DirectoryDown>>;
 
-    fn unregister<'a>(&'a self, tenant: &'a str, user: &'a str, device: &'a str, connection: u128)
-    -> LocalFuture<'a, Result<(), DirectoryDown>>;
+    fn unregister<'a>(
+        &'a self,
+        tenant: &'a str,
+        user: &'a str,
+        device: &'a str,
+        connection: u128,
+    ) -> LocalFuture<'a, Result<(), DirectoryDown>>;
 
     /// True when the lease was still this connection's.
-    fn renew<'a>(&'a self, tenant: &'a str, user: &'a str, device: &'a str, connection: u128, lease_ms: u64)
-    -> LocalFuture<'a, Result<bool, DirectoryDown>>;
+    fn renew<'a>(
+        &'a self,
+        tenant: &'a str,
+        user: &'a str,
+        device: &'a str,
+        connection: u128,
+        lease_ms: u64,
+    ) -> LocalFuture<'a, Result<bool, DirectoryDown>>;
 
     /// Live routes of each user, in the order asked; an unknown user has none.
-    fn routes<'a>(&'a self, tenant: &'a str, users: &'a [Arc<str>])
-    -> LocalFuture<'a, Result<Vec<Vec<Route>>, DirectoryDown>>;
+    fn routes<'a>(
+        &'a self,
+        tenant: &'a str,
+        users: &'a [Arc<str>],
+    ) -> LocalFuture<'a, Result<Vec<Vec<Route>>, DirectoryDown>>;
 
     /// True when no other node can exist: lookups can be skipped.
     fn standalone(&self) -> bool {
@@ -161,8 +190,12 @@ pub enum LinkError {
 ///
 /// `forward` answers, per user in the order given, how many live sessions took the message. It is safe to repeat.
 pub trait PeerLink: Send + Sync {
-    fn forward<'a>(&'a self, endpoint: &'a str, message: &'a Message, users: &'a [Arc<str>])
-    -> LocalFuture<'a, Result<Vec<u32>, LinkError>>;
+    fn forward<'a>(
+        &'a self,
+        endpoint: &'a str,
+        message: &'a Message,
+        users: &'a [Arc<str>],
+    ) -> LocalFuture<'a, Result<Vec<u32>, LinkError>>;
 }
 
 /// Why an event was not taken.

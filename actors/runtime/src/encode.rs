@@ -16,7 +16,10 @@ use crate::frame;
 /// A decoded client frame.
 #[derive(Debug)]
 pub enum FromClient {
-    Message { request: Box<MessageRequest>, unknown_fields: Bytes },
+    Message {
+        request: Box<MessageRequest>,
+        unknown_fields: Bytes,
+    },
     Ping,
     /// Empty, or a payload from the future.
     Nothing,

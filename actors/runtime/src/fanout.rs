@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mics_domain::codes::Refusal;
@@ -24,6 +25,8 @@ use crate::tenant::Tenant;
 /// Messages per page of the offline pull, and pages per connect.
 const PULL_PAGE: u32 = 100;
 const PULL_PAGES: usize = 10;
+/// Between looks whether a client has read enough of its backlog for more of it.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 
 /// What became of a message.
 #[derive(Debug, Default)]
@@ -101,7 +104,10 @@ async fn group(from: &Rc<Live>, parcel: &Parcel, members: Vec<String>) -> Outcom
         // Others have their turn between chunks.
         tokio::task::yield_now().await;
     }
-    metrics.group_fanout_nodes_total.with_label_values(&[tenant]).inc_by(tally.nodes.len() as u64 + u64::from(tally.here));
+    metrics
+        .group_fanout_nodes_total
+        .with_label_values(&[tenant])
+        .inc_by(tally.nodes.len() as u64 + u64::from(tally.here));
     metrics.group_offline_notified_total.with_label_values(&[tenant]).inc_by(tally.notified.into());
     metrics.group_offline_buffered_total.with_label_values(&[tenant]).inc_by(tally.buffered.into());
     metrics.group_offline_buffer_skipped_total.with_label_values(&[tenant]).inc_by(tally.skipped.into());
@@ -289,7 +295,7 @@ pub async fn send_backlog(live: Rc<Live>) {
             break;
         }
         // The rest follows as the client reads.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(BACKLOG_PAUSE).await;
     }
     live.outbox.release();
     redeliver(&live.tenant, &live.user);
@@ -316,7 +322,7 @@ async fn pull(live: &Rc<Live>) {
             break;
         }
         for message in &page.messages {
-            live.outbox.backlog(encode::delivery_of(message));
+            pulled_one(live, encode::delivery_of(message)).await;
         }
         pulled += page.messages.len() as u64;
         if !page.has_more {
@@ -332,6 +338,16 @@ async fn pull(live: &Rc<Live>) {
         cursor = page.next_cursor;
     }
     node.metrics.offline_drained_from_hook_total.with_label_values(&[&*tenant.id, &*node.id]).inc_by(pulled);
+}
+
+/// Queues a pulled frame once the client has read enough to make room; what an ending session can't take is kept.
+async fn pulled_one(live: &Live, frame: Bytes) {
+    while live.outbox.room() < frame.len() && live.outbox.queued_bytes() > 0 && live.outbox.is_open() {
+        tokio::time::sleep(BACKLOG_PAUSE).await;
+    }
+    if live.outbox.backlog(frame.clone()) == Pushed::Closed {
+        live.tenant.offline.put(&live.user, frame, live.config.offline_ttl_ms, "local_fallback");
+    }
 }
 
 /// What this node does with a message that another node hands over.

@@ -43,7 +43,11 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
     turn.wait().await;
     let request = encode::request_bytes(&message);
     let outcome = fanout::deliver(from, &message, &request, located).await;
-    from.node.metrics.local_delivery_ms.with_label_values(&[&from.tenant.id]).observe(started.elapsed().as_secs_f64() * 1e3);
+    from.node
+        .metrics
+        .local_delivery_ms
+        .with_label_values(&[&from.tenant.id])
+        .observe(started.elapsed().as_secs_f64() * 1e3);
     if outcome.attempted {
         let kind = if message.kind == Kind::Group { EventType::GroupChatMsg } else { EventType::SingleChatMsg };
         let _ = from.node.emit(from.message_event(kind, &message, &message.to_user, request));

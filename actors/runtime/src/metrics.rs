@@ -4,8 +4,7 @@
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// Buckets of every histogram in milliseconds.
-const MS_BUCKETS: &[f64] =
-    &[1., 2., 5., 10., 25., 50., 100., 150., 200., 250., 500., 1000., 2500., 5000., 10000.];
+const MS_BUCKETS: &[f64] = &[1., 2., 5., 10., 25., 50., 100., 150., 200., 250., 500., 1000., 2500., 5000., 10000.];
 /// Buckets of local delivery, in milliseconds.
 const DELIVERY_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1., 2., 5., 10., 25., 50., 100., 250., 1000.];
 /// Buckets of mailbox waits, in microseconds.

@@ -293,7 +293,6 @@ impl Node {
     }
 }
 
-
 thread_local! {
     static RANDOM: RefCell<rand::rngs::SmallRng> = RefCell::new(rand::SeedableRng::from_os_rng());
 }

@@ -111,7 +111,8 @@ impl Hub {
     /// This thread's hub of the node, started at first use.
     pub fn current(node: &Arc<Node>) -> Rc<Hub> {
         let key = Arc::as_ptr(node) as usize;
-        if let Some(hub) = CURRENT.with_borrow(|hubs| hubs.iter().find(|(k, _)| *k == key).map(|(_, hub)| hub.clone())) {
+        if let Some(hub) = CURRENT.with_borrow(|hubs| hubs.iter().find(|(k, _)| *k == key).map(|(_, hub)| hub.clone()))
+        {
             return hub;
         }
         let hub = Rc::new(Hub {

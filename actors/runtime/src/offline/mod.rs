@@ -38,8 +38,11 @@ impl Offline {
     pub fn put(&self, user: &Arc<str>, frame: Bytes, ttl_ms: u64, via: &str) -> bool {
         let put = self.buffer().put(user, frame, ttl_ms, clock_ms());
         self.count(&put);
-        let counter =
-            if put.accepted { &self.metrics.offline_buffered_total } else { &self.metrics.offline_buffer_skipped_total };
+        let counter = if put.accepted {
+            &self.metrics.offline_buffered_total
+        } else {
+            &self.metrics.offline_buffer_skipped_total
+        };
         counter.with_label_values(&[&self.tenant, via]).inc();
         put.accepted
     }

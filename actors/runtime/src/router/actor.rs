@@ -86,8 +86,7 @@ async fn renew(node: Arc<Node>, lease: Renewal) {
 pub(super) fn withdraw_directly(node: Arc<Node>, lease: Renewal) {
     actix_rt::spawn(async move {
         for attempt in 1..=WITHDRAW_ATTEMPTS {
-            let gone =
-                node.directory.unregister(&lease.tenant, &lease.user, &lease.device, lease.connection).await;
+            let gone = node.directory.unregister(&lease.tenant, &lease.user, &lease.device, lease.connection).await;
             if gone.is_ok() {
                 return;
             }

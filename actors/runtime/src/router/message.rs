@@ -19,7 +19,11 @@ pub struct Renewal {
 
 pub enum RouterMsg {
     /// Routes of each user on other nodes.
-    Elsewhere { tenant: Arc<str>, users: Vec<Arc<str>>, reply: oneshot::Sender<Vec<Vec<Route>>> },
+    Elsewhere {
+        tenant: Arc<str>,
+        users: Vec<Arc<str>>,
+        reply: oneshot::Sender<Vec<Vec<Route>>>,
+    },
     /// Hand a message to another node.
     Forward {
         endpoint: Arc<str>,

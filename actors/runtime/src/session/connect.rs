@@ -18,7 +18,7 @@ use crate::fanout;
 use crate::hub::Hub;
 use crate::mailbox::Mailbox;
 use crate::node::{Node, clock_ms, fresh_id, unix_ms};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Pushed};
 use crate::tenant::{SessionRef, Tenant};
 use crate::wire::Wire;
 
@@ -41,7 +41,12 @@ pub async fn connect(
     register(&node, &tenant, &user, &device, connection, &config).await?;
     let presence = insert(node, tenant, (user, device, config), connection, trace_id, wire, mailbox);
     announce(&presence.live);
-    actix_rt::spawn(fanout::send_backlog(presence.live.clone()));
+    if presence.live.node.draining() {
+        // The node began to leave while this client came in: those who were in have been asked to go already.
+        presence.live.close(&Close::Draining);
+    } else {
+        actix_rt::spawn(fanout::send_backlog(presence.live.clone()));
+    }
     Ok(presence)
 }
 
@@ -132,10 +137,10 @@ fn insert(
     let replaced = live.tenant.sessions.insert(SessionRef { outbox: outbox.clone(), mailbox });
     if let Some(old) = replaced {
         // What the old connection has not been sent comes first on the new one.
-        let unsent = old.outbox.begin_close(&Close::Replaced, false);
-        for frame in unsent {
-            outbox.backlog(frame);
-        }
+        let mut unsent = old.outbox.begin_close(&Close::Replaced, false);
+        unsent.retain(|frame| outbox.backlog(frame.clone()) == Pushed::Closed);
+        // Live messages may have filled the new outbox already: the rest is kept.
+        live.give_back(unsent);
         old.close(Close::Replaced);
     }
     presence

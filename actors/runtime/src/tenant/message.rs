@@ -8,9 +8,16 @@ use tokio::sync::oneshot;
 
 pub enum TenantMsg {
     /// May this device come in? `replaces`: another connection of it is still there.
-    Admit { user: Arc<str>, device: Arc<str>, replaces: bool, reply: oneshot::Sender<Result<(), Close>> },
+    Admit {
+        user: Arc<str>,
+        device: Arc<str>,
+        replaces: bool,
+        reply: oneshot::Sender<Result<(), Close>>,
+    },
     /// A session ended.
-    Ended { panicked: bool },
+    Ended {
+        panicked: bool,
+    },
     /// Figures for `/debug/actors`.
     Observe(oneshot::Sender<Value>),
     Stop,

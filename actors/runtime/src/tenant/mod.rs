@@ -91,7 +91,8 @@ pub struct Tenant {
 impl Tenant {
     fn new(id: &str, settings: TenantSettings, node: Weak<Node>, parts: &Node) -> Arc<Self> {
         let id: Arc<str> = id.into();
-        let offline = Arc::new(Offline::new(id.clone(), parts.id.clone(), parts.metrics.clone(), parts.settings.offline));
+        let offline =
+            Arc::new(Offline::new(id.clone(), parts.id.clone(), parts.metrics.clone(), parts.settings.offline));
         Arc::new(Tenant { id, settings, sessions: Sessions::default(), offline, node, slot: Mutex::default() })
     }
 
@@ -176,8 +177,7 @@ impl Tenant {
 
     /// The same for the other hooks of a session.
     pub fn hook_target(&self, config: &TenantConfig, node: &Node, trace_id: &str) -> (HookTarget, HookPolicy) {
-        let base =
-            if config.hook_base_url.is_empty() { &self.settings.auth_url } else { &config.hook_base_url };
+        let base = if config.hook_base_url.is_empty() { &self.settings.auth_url } else { &config.hook_base_url };
         (self.target(base, &config.secret, trace_id), self.policy(node, &config.hooks))
     }
 

@@ -1,0 +1,22 @@
+//! End-to-end tests of one gateway node over real sockets. Must not reach beyond loopback, and must wait for conditions,
+//! never for time.
+
+#[path = "flow/connections.rs"]
+mod connections;
+#[path = "flow/faults.rs"]
+mod faults;
+#[path = "flow/frames.rs"]
+mod frames;
+#[path = "flow/groups.rs"]
+mod groups;
+#[path = "flow/hooks.rs"]
+mod hooks;
+#[path = "flow/messages.rs"]
+mod messages;
+#[path = "flow/offline.rs"]
+mod offline;
+#[path = "flow/repetitions.rs"]
+mod repetitions;
+mod support;
+#[path = "flow/vectors.rs"]
+mod vectors;
