@@ -160,9 +160,9 @@ pub const VARS: &[Var] = &[
     var(Area::Hooks, "HOOK_URL_ALLOW_LIST", Kind::List, "", "", "Host patterns (`*` = any characters) that a tenant's hook URL may name; empty = any."),
     var(Area::Hooks, "HOOK_MAX_RESPONSE_BYTES", int(KIB, GIB), "8388608", "bytes", "Longest hook answer read; a longer one is a failed request."),
     // Sessions
-    var(Area::Sessions, "WS_KEEPALIVE_INTERVAL_SECONDS", int(0, 600), "30", "s", "Interval of WebSocket pings from the gateway; 0 = off."),
+    var(Area::Sessions, "WS_KEEPALIVE_INTERVAL_SECONDS", int(0, 600), "30", "s", "Interval of unsolicited WebSocket pongs from the gateway; 0 = off."),
     var(Area::Sessions, "MAX_MESSAGE_BYTES", int(0, 64 * MIB), "1048576", "bytes", "Longest message body; 0 = no limit."),
-    var(Area::Sessions, "SESSION_OUTBOX_MAX_BYTES", int(64 * KIB, 256 * MIB), "1048576", "bytes", "Most bytes waiting for one client; more close it with 4408."),
+    var(Area::Sessions, "SESSION_OUTBOX_MAX_BYTES", int(64 * KIB, 256 * MIB), "4194304", "bytes", "Most bytes waiting for one client; more close it with 4408. A single message always fits."),
     var(Area::Sessions, "SESSION_PIPELINE_WINDOW", int(1, 256), "16", "messages", "Most messages of one client being checked at a time; when full its socket is not read."),
     var(Area::Sessions, "DEDUP_MODE", Kind::Choice { words: &["memory", "redis"], strict: false }, "memory", "", "Where message ids already seen are kept; another word means `memory`."),
     var(Area::Sessions, "DEDUP_MAX_RECORDS_PER_TENANT", int(1, 100 * MILLION), "500000", "messages", "Most message ids remembered per tenant; the oldest go first."),
@@ -174,7 +174,7 @@ pub const VARS: &[Var] = &[
     // Routing
     alias(var(Area::Routing, "REDIS__CONNECTION", Kind::Secret, "", "", "Redis connection string (`host:port,password=...,ssl=true`). Unset: the node stands alone, who is online is kept in memory. Secret."), &["REDIS_CONNECTION"]),
     var(Area::Routing, "GROUP_ROUTE_CHUNK_SIZE", int(1, 4096), "256", "users", "Members looked up at a time."),
-    var(Area::Routing, "GROUP_MEMBERS_MAX_USERS", int(1, 5 * MILLION), "200000", "users", "Members of a group that receive a message; the rest are counted and skipped."),
+    var(Area::Routing, "GROUP_MEMBERS_MAX_USERS", int(1, 5 * MILLION), "200000", "users", "Most members of a group; a message to a larger one fails with `group too large`."),
     var(Area::Routing, "LOCAL_ROUTE_CACHE_TTL_SECONDS", int(0, 60), "5", "s", "How long a route is believed without asking; 0 = off."),
     var(Area::Routing, "LOCAL_ROUTE_CACHE_SIZE_BYTES", int(0, GIB), "104857600", "bytes", "Size of the route cache, 256 bytes per device; 0 = off."),
     // Events

@@ -135,7 +135,7 @@ fn identity_is_the_sessions_whatever_the_client_claims() {
     let got = v.delivery();
     assert_eq!((&*got.tenant_id, &*got.user_id, &*got.device_id), ("t1", "u", "phone"));
     let checked = gateway.book.checked.lock().unwrap()[0].clone();
-    assert_eq!((&*checked.0, &*checked.1, &*checked.2), ("t1", "u", "phone"));
+    assert_eq!((&*checked.tenant, &*checked.user, &*checked.device), ("t1", "u", "phone"));
 }
 
 #[test]

@@ -71,8 +71,8 @@ pub struct Book {
     stored: Vec<Bytes>,
     auth_hold: Mutex<Option<Hold>>,
     auth_failure: Option<HookFailure>,
-    /// Messages that were asked about, as (tenant, user, device, msg_id, timestamp).
-    pub checked: Mutex<Vec<(String, String, String, String, i64)>>,
+    /// Messages that were asked about.
+    pub checked: Mutex<Vec<Message>>,
 }
 
 /// Generous everywhere.
@@ -148,10 +148,7 @@ impl Hooks for Book {
         message: &'a Message,
     ) -> LocalFuture<'a, Result<CheckAnswer, HookFailure>> {
         Box::pin(async move {
-            let (tenant, user, device) =
-                (message.tenant.to_string(), message.user.to_string(), message.device.to_string());
-            let seen = (tenant, user, device, message.msg_id.clone(), message.timestamp_ms);
-            self.checked.lock().unwrap().push(seen);
+            self.checked.lock().unwrap().push(message.clone());
             let answer = |allow, reason: &str| Ok(CheckAnswer { allow, reason: reason.into() });
             match self.checker.as_ref().map_or(Check::Allow, |check| check(message)) {
                 Check::Allow => {}

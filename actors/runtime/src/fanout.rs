@@ -262,26 +262,39 @@ pub fn redeliver(tenant: &Tenant, user: &str) {
         return;
     }
     for session in tenant.sessions.of(user) {
-        while drain_some(tenant, &session.outbox) {}
+        while drain_some(tenant, &session.outbox) == Drained::Some {}
     }
 }
 
-/// Moves one lease of frames into the outbox; false when nothing is left, or nothing fits now.
-fn drain_some(tenant: &Tenant, outbox: &Arc<Outbox>) -> bool {
-    let room = outbox.room() / 2;
-    if room == 0 || !outbox.is_open() {
-        return false;
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// Perhaps there is more.
+    Some,
+    /// There is nothing (more) for this device.
+    Nothing,
+    /// The rest must wait for the client to read, or the session is ending.
+    Full,
+}
+
+/// Moves one lease of frames into the outbox, as far as they fit. A frame always fits when nothing is being written:
+/// what is held back behind the backlog must not block it.
+fn drain_some(tenant: &Tenant, outbox: &Arc<Outbox>) -> Drained {
+    if !outbox.is_open() {
+        return Drained::Full;
     }
-    let Some(lease) = tenant.offline.lease(&outbox.user, &outbox.device, room) else { return false };
+    let Some(lease) = tenant.offline.lease(&outbox.user, &outbox.device, (outbox.room() / 2).max(1)) else {
+        return Drained::Nothing;
+    };
     let mut moved = 0;
     for entry in &lease.entries {
-        if outbox.backlog(entry.frame.clone()) == Pushed::Closed {
+        let fits = outbox.is_idle() || outbox.room() >= entry.frame.len();
+        if !fits || outbox.backlog(entry.frame.clone()) == Pushed::Closed {
             break;
         }
         moved += 1;
     }
     tenant.offline.commit_first(&lease, moved);
-    moved == lease.entries.len()
+    if moved == lease.entries.len() { Drained::Some } else { Drained::Full }
 }
 
 /// After a connect: what the tenant kept, then what this node kept, then live messages.
@@ -290,12 +303,13 @@ pub async fn send_backlog(live: Rc<Live>) {
         pull(&live).await;
     }
     loop {
-        while drain_some(&live.tenant, &live.outbox) {}
-        if !live.tenant.offline.has(&live.user) || !live.outbox.is_open() || live.outbox.queued_bytes() == 0 {
-            break;
+        match drain_some(&live.tenant, &live.outbox) {
+            Drained::Some => {}
+            Drained::Nothing => break,
+            Drained::Full if !live.outbox.is_open() => break,
+            // The rest follows as the client reads.
+            Drained::Full => tokio::time::sleep(BACKLOG_PAUSE).await,
         }
-        // The rest follows as the client reads.
-        tokio::time::sleep(BACKLOG_PAUSE).await;
     }
     live.outbox.release();
     redeliver(&live.tenant, &live.user);
@@ -342,7 +356,7 @@ async fn pull(live: &Rc<Live>) {
 
 /// Queues a pulled frame once the client has read enough to make room; what an ending session can't take is kept.
 async fn pulled_one(live: &Live, frame: Bytes) {
-    while live.outbox.room() < frame.len() && live.outbox.queued_bytes() > 0 && live.outbox.is_open() {
+    while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < frame.len() {
         tokio::time::sleep(BACKLOG_PAUSE).await;
     }
     if live.outbox.backlog(frame.clone()) == Pushed::Closed {

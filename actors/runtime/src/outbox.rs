@@ -134,13 +134,16 @@ impl Outbox {
             return Pushed::Closed;
         }
         state.bytes += entry.bytes.len();
-        let overflow = state.bytes > self.limit;
+        // A single frame beyond the limit is no sign of a slow reader.
+        let overflow = state.bytes > self.limit && state.bytes > entry.bytes.len();
         match &mut state.held {
             Some(held) if may_hold => held.push_back(entry),
             _ => state.queue.push_back(entry),
         }
         if overflow {
             state.phase = Phase::Overflowed;
+            // The hub must hear of it even if a flush has been waiting for the socket ever since.
+            state.scheduled = None;
         }
         let idle = state.held.is_some() && may_hold && !overflow;
         self.schedule(state, urgency, idle);
@@ -174,6 +177,11 @@ impl Outbox {
         self.state().bytes
     }
 
+    /// Nothing is being written (live deliveries may be held back).
+    pub fn is_idle(&self) -> bool {
+        self.state().queue.is_empty()
+    }
+
     pub fn overflowed(&self) -> bool {
         self.state().phase == Phase::Overflowed
     }
@@ -200,6 +208,8 @@ impl Outbox {
         }
         let bytes = frame::close(close);
         state.queue.push_back(Entry { bytes, delivery: false });
+        // As with an overflow: a blocked socket must not keep the hub from hearing of it.
+        state.scheduled = None;
         self.schedule(state, Urgency::Interactive, false);
         taken
     }

@@ -34,7 +34,10 @@ impl Drop for Server {
 
 impl Server {
     fn start(way: &str) -> io::Result<Server> {
-        let mut child = Command::new(std::env::current_exe()?).arg(way).stdout(Stdio::piped()).spawn()?;
+        // A core of its own: otherwise the scheduler's placement of the two processes decides the rate.
+        let program = std::env::current_exe()?;
+        let mut child =
+            Command::new("taskset").args(["-c", "0"]).arg(program).arg(way).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?).read_line(&mut line)?;
         Ok(Server { child, address: line.trim().parse().map_err(io::Error::other)? })

@@ -33,7 +33,9 @@ impl Out for Outbox {
         if queue.bytes + frame.len() <= OUTBOX {
             queue.bytes += frame.len();
             queue.frames.push_back(frame);
-            queue.reader.take().map_or((), Waker::wake);
+            if let Some(reader) = queue.reader.take() {
+                reader.wake();
+            }
         }
     }
 
@@ -44,7 +46,9 @@ impl Out for Outbox {
     fn close(&self) {
         let mut queue = self.0.borrow_mut();
         queue.closed = true;
-        queue.reader.take().map_or((), Waker::wake);
+        if let Some(reader) = queue.reader.take() {
+            reader.wake();
+        }
     }
 }
 

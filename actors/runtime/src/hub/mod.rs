@@ -258,8 +258,10 @@ impl Hub {
         let Some(socket) = self.socket(key.0, key.1) else { return };
         let now = clock_ms();
         if socket.cut_at_ms.get() != 0 {
-            if now >= socket.cut_at_ms.get() {
-                socket.wire.shutdown();
+            match socket.cut_at_ms.get().saturating_sub(now) {
+                0 => socket.wire.shutdown(),
+                // An earlier appointment of this session.
+                left => self.arm(key, left),
             }
             return;
         }
