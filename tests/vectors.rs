@@ -190,7 +190,7 @@ fn hook_request(v: &Value, meta: HookMeta, secret: &Secret) -> [Vec<u8>; 2] {
             both(AuthRequest { meta: some, token: text(f, "token"), device_id: text(f, "device_id") }, secret)
         }
         "CheckMessageRequest" => {
-            let message = Some(codec::message_request(&domain_message(&f["message"])));
+            let message = Some(mics_actors::encode::request(&domain_message(&f["message"])));
             both(CheckMessageRequest { meta: some, message }, secret)
         }
         "GetGroupMembersRequest" => both(GetGroupMembersRequest { meta: some, group_id: text(f, "group_id") }, secret),

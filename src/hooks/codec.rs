@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 use mics_domain::ids::is_blank;
-use mics_domain::message::{Kind, Message};
 use mics_domain::policy::{HookFailure, HookOverrides};
 use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Identity, OfflinePage};
 use mics_domain::tenant::{Secret, TenantConfig};
 use mics_proto::hook;
-use mics_proto::message::{MessageRequest, MessageType};
+use mics_proto::message::MessageRequest;
 use mics_proto::prost::Message as _;
 
 /// Meta of one call, unsigned. `request_id` is fresh per call; the time is Unix ms of the gateway.
@@ -18,25 +17,6 @@ pub fn meta(to: &HookTarget, request_id: String, timestamp_ms: i64) -> hook::Hoo
         timestamp_ms,
         sign: String::new(),
         trace_id: to.trace_id.clone(),
-    }
-}
-
-/// The message with known fields only: some hook SDKs verify the signature over a re-encoding.
-pub fn message_request(message: &Message) -> MessageRequest {
-    MessageRequest {
-        tenant_id: message.tenant.to_string(),
-        user_id: message.user.to_string(),
-        device_id: message.device.to_string(),
-        msg_id: message.msg_id.clone(),
-        msg_type: match message.kind {
-            Kind::Single => MessageType::SingleChat as i32,
-            Kind::Group => MessageType::GroupChat as i32,
-            Kind::Unknown(number) => number,
-        },
-        to_user_id: message.to_user.clone(),
-        group_id: message.group.clone(),
-        msg_body: message.body.clone(),
-        timestamp_ms: message.timestamp_ms,
     }
 }
 

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use mics_actors::encode;
 use mics_domain::message::Message;
 use mics_domain::policy::{HookFailure, HookOp};
 use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Hooks, LocalFuture, OfflinePage};
@@ -82,7 +83,7 @@ impl<T: Transport> Hooks for HookPort<T> {
         message: &'a Message,
     ) -> LocalFuture<'a, Result<CheckAnswer, HookFailure>> {
         Box::pin(async move {
-            let build = |meta| CheckMessageRequest { meta: Some(meta), message: Some(codec::message_request(message)) };
+            let build = |meta| CheckMessageRequest { meta: Some(meta), message: Some(encode::request(message)) };
             codec::check_answer(self.call(HookOp::CheckMessage, to, build).await?)
         })
     }

@@ -44,6 +44,11 @@ impl TenantConfig {
     pub const DEFAULT_HEARTBEAT_SECONDS: i32 = 30;
     pub const DEFAULT_OFFLINE_TTL_SECONDS: i32 = 300;
 
+    /// How long a session's entry in the directory lives unless renewed.
+    pub fn lease_ms(&self) -> u64 {
+        (2 * self.heartbeat_timeout_ms).max(30_000)
+    }
+
     /// Seconds as the hook sent them; 0 and less mean the default.
     pub fn seconds_or(seconds: i32, default: i32) -> u64 {
         u64::try_from(if seconds > 0 { seconds } else { default }).unwrap_or(0) * 1000

@@ -47,7 +47,7 @@ impl Outcome {
 }
 
 /// Delivers a message whose request bytes are `request`.
-pub async fn deliver(from: &Rc<Live>, message: &Rc<Message>, request: &Bytes, located: Located) -> Outcome {
+pub async fn deliver(from: &Rc<Live>, message: &Arc<Message>, request: &Bytes, located: Located) -> Outcome {
     let parcel = Parcel { message: message.clone(), request: request.clone(), frame: encode::delivery_of(request) };
     match located {
         Located::Single(routes) => single(from, &parcel, routes).await,
@@ -58,7 +58,7 @@ pub async fn deliver(from: &Rc<Live>, message: &Rc<Message>, request: &Bytes, lo
 
 /// A message in the forms that delivery needs, each made once.
 struct Parcel {
-    message: Rc<Message>,
+    message: Arc<Message>,
     request: Bytes,
     frame: Bytes,
 }

@@ -30,7 +30,7 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
         Admitted::Answered(ack) => return ack,
         Admitted::Joined(first) => return joined(first, message).await,
     };
-    let message = Rc::new(message);
+    let message = Arc::new(message);
 
     let mut located = pin!(maybe_done(locate(from, &guards, &message)));
     let verdict = beside(check(from, &guards, &message), located.as_mut()).await;

@@ -223,7 +223,6 @@ impl Node {
                 false => None,
             };
             let mailbox = actor.stats.view();
-            self.metrics.actor_mailbox_depth.with_label_values(&[actor.kind, &actor.tenant]).set(mailbox.depth as i64);
             views.push(ActorView {
                 kind: actor.kind,
                 tenant: actor.tenant,

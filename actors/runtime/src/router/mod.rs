@@ -5,7 +5,6 @@ mod actor;
 mod message;
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use mics_domain::message::Message;
@@ -59,12 +58,11 @@ impl Router {
     pub async fn forward(
         &self,
         endpoint: &Arc<str>,
-        message: &Rc<Message>,
+        message: &Arc<Message>,
         users: Vec<Arc<str>>,
     ) -> Result<Vec<u32>, LinkError> {
         let (reply, answer) = oneshot::channel();
-        // The mailbox is typed for sending between threads; the message itself is shared, not copied.
-        let message = Arc::new((**message).clone());
+        let message = message.clone();
         let asked = self.mailbox.send(RouterMsg::Forward { endpoint: endpoint.clone(), message, users, reply });
         asked.map_err(|_| LinkError::Unavailable("router busy".into()))?;
         answer.await.unwrap_or_else(|_| Err(LinkError::Unavailable("router ended".into())))
@@ -77,7 +75,7 @@ impl Router {
             user: live.user.clone(),
             device: live.device.clone(),
             connection: live.connection,
-            lease_ms: live.lease_ms(),
+            lease_ms: live.config.lease_ms(),
         };
         let _ = self.mailbox.send(RouterMsg::Renew(renewal));
     }

@@ -88,7 +88,7 @@ async fn register(
     let limits = ConnectionLimits {
         tenant: config.tenant_max_connections,
         user: config.user_max_connections,
-        lease_ms: (2 * config.heartbeat_timeout_ms).max(30_000),
+        lease_ms: config.lease_ms(),
     };
     let (kind, threshold, current) = match node.directory.register(&tenant.id, user, &route, limits).await {
         Ok(Registered::New | Registered::Replaced(_)) => return Ok(()),

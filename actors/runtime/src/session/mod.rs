@@ -66,10 +66,6 @@ impl Live {
         since + self.config.heartbeat_timeout_ms
     }
 
-    pub fn lease_ms(&self) -> u64 {
-        (2 * self.config.heartbeat_timeout_ms).max(30_000)
-    }
-
     pub fn renewal_ms(&self) -> u64 {
         (self.config.heartbeat_timeout_ms / 2).max(1_000)
     }

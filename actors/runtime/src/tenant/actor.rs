@@ -52,7 +52,7 @@ impl TenantSupervisor {
         };
         let metrics = &self.node.metrics;
         metrics.dedup_records.with_label_values(&[&self.tenant.id]).set(records as i64);
-        for op in [HookOp::Auth, HookOp::CheckMessage, HookOp::GetGroupMembers, HookOp::GetOfflineMessages] {
+        for op in HookOp::ALL {
             let state = match self.guards.gate(op).state() {
                 BreakerState::Closed => 0,
                 BreakerState::HalfOpen => 1,
@@ -79,8 +79,7 @@ impl TenantSupervisor {
     }
 
     fn observe(&self) -> serde_json::Value {
-        let gates = [HookOp::Auth, HookOp::CheckMessage, HookOp::GetGroupMembers, HookOp::GetOfflineMessages];
-        let hooks = gates.map(|op| {
+        let hooks = HookOp::ALL.map(|op| {
             let gate = self.guards.gate(op);
             json!({
                 "op": op.label(), "breaker": format!("{:?}", gate.state()), "openings": gate.openings(),

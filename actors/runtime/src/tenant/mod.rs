@@ -38,11 +38,10 @@ pub struct Guards {
 
 impl Guards {
     fn new(dedup_max_records: usize) -> Self {
-        let ops = [HookOp::Auth, HookOp::CheckMessage, HookOp::GetGroupMembers, HookOp::GetOfflineMessages];
         Guards {
             qps: Mutex::default(),
             dedup: Mutex::new(Dedup::new(dedup_max_records, DEDUP_WINDOW.as_millis() as u64)),
-            gates: ops.map(Gate::new),
+            gates: HookOp::ALL.map(Gate::new),
             latest: RwLock::default(),
         }
     }
