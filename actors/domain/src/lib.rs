@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod codes;
 pub mod damping;
 pub mod dedup;
+pub mod delivery;
 pub mod event;
 pub mod ids;
 pub mod message;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::delivery::{Delivery, DeliveryId, Kept};
 use crate::event::Event;
 use crate::message::Message;
 use crate::policy::HookFailure;
@@ -93,13 +94,20 @@ pub trait Hooks: Send + Sync {
     ) -> LocalFuture<'a, Result<OfflinePage, HookFailure>>;
 }
 
+/// A node of the cluster. `boot` tells its incarnations apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub node: Arc<str>,
+    pub boot: u64,
+    /// Where that node's node-to-node service listens, e.g. `http://10.0.0.7:8080`.
+    pub endpoint: Arc<str>,
+}
+
 /// A connection as the directory knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub device: Arc<str>,
-    pub node: Arc<str>,
-    /// Where that node's node-to-node service listens, e.g. `http://10.0.0.7:8080`.
-    pub endpoint: Arc<str>,
+    pub at: Peer,
     pub connection: u128,
     pub online_at_ms: i64,
 }
@@ -125,16 +133,64 @@ pub enum Registered {
     },
 }
 
+/// A session's entry in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub tenant: Arc<str>,
+    pub user: Arc<str>,
+    pub device: Arc<str>,
+    pub connection: u128,
+    pub lease_ms: u64,
+}
+
+/// What renewing a lease found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// Still this connection's; prolonged.
+    Ours,
+    /// Nobody's: it expired, or the directory lost it. Register again.
+    Absent,
+    /// Another connection of the device has it: this one was replaced.
+    Taken,
+}
+
+/// The directory's answer to a node's sign of life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// The node's last sign of life was still there. False at the start, after a long silence, and when the directory lost
+    /// its memory: then the node registers all its sessions again.
+    pub remembered: bool,
+    /// Every live node, the asking one included, in the order of their ids.
+    pub live: Vec<Peer>,
+    /// Nodes that fell silent and whose entries are still there. See [`Directory::bury`].
+    pub dead: Vec<Peer>,
+    /// The directory's clock, Unix milliseconds; all nodes see the same one.
+    pub now_ms: i64,
+}
+
 /// The directory could not be asked. The caller goes on with what this node knows itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("directory unavailable: {0}")]
 pub struct DirectoryDown(pub String);
 
+/// Hears of changed routes. Must not block.
+pub trait RouteWatcher: Send + Sync {
+    /// Somebody of this user came or went, on whichever node.
+    fn changed(&self, tenant: &str, user: &str);
+
+    /// A node came or left.
+    fn nodes_changed(&self);
+
+    /// False: changes may be missed from now on (and from shortly before). True: from now on none is.
+    fn watching(&self, live: bool);
+}
+
 /// Who is online where, cluster-wide. Holds no business data.
 ///
 /// `register` is atomic: of two concurrent registrations of one device the later wins and learns of the earlier, and a
 /// limit is never exceeded by more than the registrations whose leases expired. `unregister` and `renew` act only
-/// while the stored connection is the given one (fencing). Leases that are not renewed vanish.
+/// while the stored connection is the given one (fencing). Leases that are not renewed vanish. Every successful
+/// `register` (unless it found the same connection) and `unregister` is told to watchers.
 pub trait Directory: Send + Sync {
     fn register<'a>(
         &'a self,
@@ -144,23 +200,11 @@ pub trait Directory: Send + Sync {
         limits: ConnectionLimits,
     ) -> LocalFuture<'a, Result<Registered, DirectoryDown>>;
 
-    fn unregister<'a>(
-        &'a self,
-        tenant: &'a str,
-        user: &'a str,
-        device: &'a str,
-        connection: u128,
-    ) -> LocalFuture<'a, Result<(), DirectoryDown>>;
+    /// Removes those entries that are still these connections'; in as few round trips as possible.
+    fn unregister<'a>(&'a self, leases: &'a [Lease]) -> LocalFuture<'a, Result<(), DirectoryDown>>;
 
-    /// True when the lease was still this connection's.
-    fn renew<'a>(
-        &'a self,
-        tenant: &'a str,
-        user: &'a str,
-        device: &'a str,
-        connection: u128,
-        lease_ms: u64,
-    ) -> LocalFuture<'a, Result<bool, DirectoryDown>>;
+    /// Prolongs leases, one answer each in the order asked; in as few round trips as possible.
+    fn renew<'a>(&'a self, leases: &'a [Lease]) -> LocalFuture<'a, Result<Vec<Renewed>, DirectoryDown>>;
 
     /// Live routes of each user, in the order asked; an unknown user has none.
     fn routes<'a>(
@@ -169,13 +213,31 @@ pub trait Directory: Send + Sync {
         users: &'a [Arc<str>],
     ) -> LocalFuture<'a, Result<Vec<Vec<Route>>, DirectoryDown>>;
 
+    /// Takes up to `want` of the tenant's `max` messages of a second (the directory's clock decides which second it is);
+    /// answers how many it got.
+    fn take_budget<'a>(&'a self, tenant: &'a str, want: u32, max: u32) -> LocalFuture<'a, Result<u32, DirectoryDown>>;
+
+    /// A node's sign of life, good for `ttl_ms`. A node that starts again under its id takes its predecessor's place,
+    /// which then counts as dead.
+    fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>>;
+
+    /// The node is no longer live from now on; its remaining entries are somebody's to bury.
+    fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>>;
+
+    /// Removes up to `max` entries of a dead node; answers how many it looked at. 0: there are none left and the node is
+    /// forgotten. Entries that a living node took over meanwhile stay. Safe to run on several nodes at once.
+    fn bury<'a>(&'a self, dead: &'a Peer, max: usize) -> LocalFuture<'a, Result<usize, DirectoryDown>>;
+
+    /// Tells changes to `watcher`, for as long as it lives, on whichever thread. One watcher per directory.
+    fn watch(&self, watcher: std::sync::Weak<dyn RouteWatcher>);
+
     /// True when no other node can exist: lookups can be skipped.
     fn standalone(&self) -> bool {
         false
     }
 }
 
-/// How a peer answered a forward.
+/// How a peer answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     #[error("peer unavailable: {0}")]
@@ -184,18 +246,49 @@ pub enum LinkError {
     Deadline,
     #[error("peer refused: {0}")]
     Refused(String),
+    /// Too many calls in a row failed; the peer is not asked for a while.
+    #[error("circuit open")]
+    CircuitOpen,
 }
 
-/// Hands a message to another node.
+/// What one node asks of another besides taking a message. All of it may be repeated without harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerCall {
+    /// Keep these frames in the offline buffer. Answer: [`PeerAnswer::Placed`].
+    Place { tenant: Arc<str>, kept: Vec<Kept> },
+    /// What is kept for this device, oldest first; nobody else gets it until it is settled, or `hold_ms` are over.
+    /// Answer: [`PeerAnswer::Leased`].
+    Lease { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, hold_ms: u64 },
+    /// Forget the frames `taken`; the `released` ones are free again. Answer: [`PeerAnswer::Done`].
+    Settle { tenant: Arc<str>, user: Arc<str>, taken: Vec<DeliveryId>, released: Vec<DeliveryId> },
+    /// Frames wait for these users, who have sessions on your node. Answer: [`PeerAnswer::Done`].
+    Nudge { tenant: Arc<str>, users: Vec<Arc<str>> },
+    /// This connection was replaced by a newer one of its device: close it. Answer: [`PeerAnswer::Done`].
+    Replace { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, connection: u128 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerAnswer {
+    /// Per frame in the order asked: is it in the buffer now?
+    Placed(Vec<bool>),
+    Leased(Vec<Kept>),
+    Done,
+}
+
+/// Other nodes.
 ///
-/// `forward` answers, per user in the order given, how many live sessions took the message. It is safe to repeat.
+/// `forward` answers, per user in the order given, how many live sessions took the message. Forwards of one thread to one
+/// peer arrive in the order started. Repeating a delivery (same id) to a user reaches nobody twice and is answered as
+/// the first time. A call that failed may have been carried out.
 pub trait PeerLink: Send + Sync {
     fn forward<'a>(
         &'a self,
         endpoint: &'a str,
-        message: &'a Message,
+        delivery: &'a Delivery,
         users: &'a [Arc<str>],
     ) -> LocalFuture<'a, Result<Vec<u32>, LinkError>>;
+
+    fn call<'a>(&'a self, endpoint: &'a str, call: PeerCall) -> LocalFuture<'a, Result<PeerAnswer, LinkError>>;
 }
 
 /// Why an event was not taken.

@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
-use mics_domain::message::Message;
-use mics_domain::ports::{LinkError, LocalFuture, PeerLink};
+use mics_domain::delivery::Delivery;
+use mics_domain::ports::{LinkError, LocalFuture, PeerAnswer, PeerCall, PeerLink};
 
-/// What a node does with a message that another node hands over.
-///
-/// `deliver` never blocks. It answers, per user in the order given, how many live sessions of this node took the
-/// message, and is safe to repeat.
-pub trait LocalDelivery: Send + Sync {
-    fn deliver(&self, message: &Message, users: &[Arc<str>]) -> Vec<u32>;
+/// A node as other nodes use it: the far end of a [`PeerLink`], which see for the promises. Never blocks.
+pub trait PeerNode: Send + Sync {
+    /// Per user in the order given: how many live sessions of this node took the message.
+    fn deliver(&self, delivery: &Delivery, users: &[Arc<str>]) -> Vec<u32>;
+
+    fn answer(&self, call: PeerCall) -> PeerAnswer;
 }
 
 struct Peer {
     generation: u64,
-    delivery: Arc<dyn LocalDelivery>,
+    node: Arc<dyn PeerNode>,
 }
 
 type Peers = DashMap<Arc<str>, Peer>;
@@ -36,11 +36,19 @@ impl MemoryLink {
     }
 
     /// The node at `endpoint` is reachable as long as the registration is held, or until another one takes its place.
-    pub fn register(&self, endpoint: &str, delivery: Arc<dyn LocalDelivery>) -> LinkRegistration {
+    pub fn register(&self, endpoint: &str, node: Arc<dyn PeerNode>) -> LinkRegistration {
         let generation = self.generations.fetch_add(1, Ordering::Relaxed);
         let endpoint: Arc<str> = endpoint.into();
-        self.peers.insert(endpoint.clone(), Peer { generation, delivery });
+        self.peers.insert(endpoint.clone(), Peer { generation, node });
         LinkRegistration { peers: Arc::downgrade(&self.peers), endpoint, generation }
+    }
+}
+
+impl MemoryLink {
+    /// Copied out, so that the node may itself use the link.
+    fn peer(&self, endpoint: &str) -> Result<Arc<dyn PeerNode>, LinkError> {
+        let found = self.peers.get(endpoint).map(|peer| peer.node.clone());
+        found.ok_or_else(|| LinkError::Unavailable(format!("no node at {endpoint}")))
     }
 }
 
@@ -48,17 +56,14 @@ impl PeerLink for MemoryLink {
     fn forward<'a>(
         &'a self,
         endpoint: &'a str,
-        message: &'a Message,
+        delivery: &'a Delivery,
         users: &'a [Arc<str>],
     ) -> LocalFuture<'a, Result<Vec<u32>, LinkError>> {
-        Box::pin(async move {
-            // Copied out, so that a delivery may itself forward.
-            let delivery = self.peers.get(endpoint).map(|peer| peer.delivery.clone());
-            match delivery {
-                Some(delivery) => Ok(delivery.deliver(message, users)),
-                None => Err(LinkError::Unavailable(format!("no node at {endpoint}"))),
-            }
-        })
+        Box::pin(async move { Ok(self.peer(endpoint)?.deliver(delivery, users)) })
+    }
+
+    fn call<'a>(&'a self, endpoint: &'a str, call: PeerCall) -> LocalFuture<'a, Result<PeerAnswer, LinkError>> {
+        Box::pin(async move { Ok(self.peer(endpoint)?.answer(call)) })
     }
 }
 
@@ -82,29 +87,21 @@ impl Drop for LinkRegistration {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use mics_domain::message::Kind;
 
     struct Online(Vec<&'static str>);
 
-    impl LocalDelivery for Online {
-        fn deliver(&self, _message: &Message, users: &[Arc<str>]) -> Vec<u32> {
+    impl PeerNode for Online {
+        fn deliver(&self, _delivery: &Delivery, users: &[Arc<str>]) -> Vec<u32> {
             users.iter().map(|user| u32::from(self.0.contains(&&**user))).collect()
+        }
+
+        fn answer(&self, _call: PeerCall) -> PeerAnswer {
+            PeerAnswer::Done
         }
     }
 
-    fn message() -> Message {
-        Message {
-            tenant: "t".into(),
-            user: "a".into(),
-            device: "d".into(),
-            msg_id: "m".into(),
-            kind: Kind::Single,
-            to_user: "b".into(),
-            group: String::new(),
-            body: Bytes::new(),
-            timestamp_ms: 0,
-            unknown_fields: Bytes::new(),
-        }
+    fn delivery() -> Delivery {
+        Delivery { tenant: "t".into(), id: 1, request: Bytes::new() }
     }
 
     #[tokio::test]
@@ -112,7 +109,7 @@ mod tests {
         let link = MemoryLink::new();
         let _node = link.register("http://n2", Arc::new(Online(vec!["b", "d"])));
         let users: [Arc<str>; 3] = ["b".into(), "c".into(), "d".into()];
-        assert_eq!(link.forward("http://n2", &message(), &users).await, Ok(vec![1, 0, 1]));
+        assert_eq!(link.forward("http://n2", &delivery(), &users).await, Ok(vec![1, 0, 1]));
     }
 
     #[tokio::test]
@@ -122,8 +119,8 @@ mod tests {
         let first = link.register("http://n2", Arc::new(Online(vec![])));
         let second = link.register("http://n2", Arc::new(Online(vec!["b"])));
         drop(first);
-        assert_eq!(link.clone().forward("http://n2", &message(), &users).await, Ok(vec![1]));
+        assert_eq!(link.clone().forward("http://n2", &delivery(), &users).await, Ok(vec![1]));
         drop(second);
-        assert!(matches!(link.forward("http://n2", &message(), &users).await, Err(LinkError::Unavailable(_))));
+        assert!(matches!(link.forward("http://n2", &delivery(), &users).await, Err(LinkError::Unavailable(_))));
     }
 }

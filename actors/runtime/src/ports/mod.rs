@@ -7,4 +7,4 @@ mod memory_link;
 
 pub use memory_directory::MemoryDirectory;
 pub use memory_events::{EventsOff, MemoryEvents};
-pub use memory_link::{LinkRegistration, LocalDelivery, MemoryLink};
+pub use memory_link::{LinkRegistration, MemoryLink, PeerNode};
