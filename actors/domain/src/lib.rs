@@ -16,5 +16,6 @@ pub mod permits;
 pub mod policy;
 pub mod ports;
 pub mod rate;
+pub mod recent;
 pub mod rendezvous;
 pub mod tenant;

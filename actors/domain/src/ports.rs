@@ -103,6 +103,12 @@ pub struct Peer {
     pub endpoint: Arc<str>,
 }
 
+impl AsRef<str> for Peer {
+    fn as_ref(&self) -> &str {
+        &self.node
+    }
+}
+
 /// A connection as the directory knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {

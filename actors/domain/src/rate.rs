@@ -32,9 +32,92 @@ impl RateWindow {
     }
 }
 
+/// A node's part of a limit that all nodes share: taken from the common one in slices, so that most messages need not ask.
+/// What a node took and did not use is nobody's: the limit is never exceeded, and may be missed by a slice per node.
+#[derive(Debug, Default)]
+pub struct Budget {
+    second: u64,
+    left: u32,
+    exhausted: bool,
+}
+
+/// Whether a message may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spend {
+    Granted,
+    /// Ask the common limit for this many, then [`Budget::grant`].
+    Ask(u32),
+    Exhausted,
+}
+
+impl Budget {
+    /// Slices per second and node.
+    const SLICES: u32 = 32;
+    const MAX_SLICE: u32 = 256;
+
+    pub fn spend(&mut self, unix_second: u64, max: u32) -> Spend {
+        if unix_second != self.second {
+            *self = Budget { second: unix_second, ..Budget::default() };
+        }
+        if self.left > 0 {
+            self.left -= 1;
+            return Spend::Granted;
+        }
+        if self.exhausted {
+            return Spend::Exhausted;
+        }
+        Spend::Ask((max / Self::SLICES).clamp(1, Self::MAX_SLICE))
+    }
+
+    /// The common limit's answer to an `Ask` of `unix_second`; true when the asking message may go.
+    pub fn grant(&mut self, unix_second: u64, asked: u32, granted: u32) -> bool {
+        if unix_second == self.second {
+            self.exhausted |= granted < asked;
+            self.left = self.left.saturating_add(granted.saturating_sub(1));
+        }
+        granted > 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_that_share_a_limit_never_exceed_it_and_seldom_ask() {
+        for max in [1, 7, 100, 10_000] {
+            let (mut common, mut asked) = (max, 0);
+            let mut nodes = [Budget::default(), Budget::default(), Budget::default()];
+            let mut passed = 0;
+            for n in 0..3 * max as usize + 30 {
+                let node = &mut nodes[n % 3];
+                passed += u32::from(match node.spend(5, max) {
+                    Spend::Granted => true,
+                    Spend::Exhausted => false,
+                    Spend::Ask(want) => {
+                        asked += 1;
+                        let got = want.min(common);
+                        common -= got;
+                        node.grant(5, want, got)
+                    }
+                });
+            }
+            assert_eq!(passed, max, "all of it and no more");
+            assert!(asked <= 3 + max.min(64), "asked {asked} times for {max}");
+        }
+    }
+
+    #[test]
+    fn a_budget_does_not_outlive_its_second() {
+        let mut budget = Budget::default();
+        assert_eq!(budget.spend(1, 64), Spend::Ask(2));
+        assert!(budget.grant(1, 2, 2));
+        assert_eq!(budget.spend(2, 64), Spend::Ask(2));
+        assert!(budget.grant(1, 2, 1), "late, but granted");
+        assert_eq!(budget.spend(2, 64), Spend::Ask(2));
+        assert!(!budget.grant(2, 2, 0));
+        assert_eq!((budget.spend(2, 64), budget.spend(3, 64)), (Spend::Exhausted, Spend::Ask(2)));
+    }
 
     fn admitted(window: &mut RateWindow, second: u64, max: u32, attempts: usize) -> usize {
         (0..attempts).filter(|_| window.admit(second, max).is_ok()).count()

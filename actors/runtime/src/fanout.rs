@@ -1,32 +1,30 @@
 //! Delivery: live sessions here, other nodes, and for whoever is nowhere the event or the offline buffer. Decides what an
 //! ack may promise. It must not ask hooks whether a message is allowed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use mics_domain::codes::Refusal;
+use mics_domain::delivery::Delivery;
 use mics_domain::event::EventType;
 use mics_domain::ids;
 use mics_domain::message::Message;
-use mics_domain::policy::HookOp;
+use mics_domain::offline::Entry;
 use mics_domain::ports::Route;
 use tokio::time::Instant;
 
 use crate::encode;
 use crate::flow::Located;
-use crate::outbox::{Outbox, Pushed, Urgency};
-use crate::ports::LocalDelivery;
+use crate::keep;
+use crate::node::clock_ms;
+use crate::outbox::{Frame, Urgency};
+use crate::router::{self, Freshness};
 use crate::session::Live;
-use crate::tenant::Tenant;
 
-/// Messages per page of the offline pull, and pages per connect.
-const PULL_PAGE: u32 = 100;
-const PULL_PAGES: usize = 10;
-/// Between looks whether a client has read enough of its backlog for more of it.
-const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+/// Fan-outs beyond this many members must not hold up one-to-one messages.
+const INTERACTIVE_MEMBERS: usize = 64;
 
 /// What became of a message.
 #[derive(Debug, Default)]
@@ -48,86 +46,76 @@ impl Outcome {
 
 /// Delivers a message whose request bytes are `request`.
 pub async fn deliver(from: &Rc<Live>, message: &Arc<Message>, request: &Bytes, located: Located) -> Outcome {
-    let parcel = Parcel { message: message.clone(), request: request.clone(), frame: encode::delivery_of(request) };
-    match located {
-        Located::Single(routes) => single(from, &parcel, routes).await,
-        Located::Members(members) => group(from, &parcel, members).await,
-        Located::Nobody(reason) => Outcome::refused(false, reason),
-    }
-}
-
-/// A message in the forms that delivery needs, each made once.
-struct Parcel {
-    message: Arc<Message>,
-    request: Bytes,
-    frame: Bytes,
-}
-
-async fn single(from: &Rc<Live>, parcel: &Parcel, routes: Vec<Route>) -> Outcome {
-    let to: Arc<str> = parcel.message.to_user.as_str().into();
-    let here = local(from, std::slice::from_ref(&to), parcel, Urgency::Interactive)[0];
-    let mut reached = here;
-    for endpoint in endpoints(&routes) {
-        reached += forward(from, &endpoint, parcel, vec![to.clone()], "grpc_single").await[0];
-    }
-    if reached > 0 {
-        return Outcome { attempted: true, ..Outcome::default() };
-    }
-    match keep_offline(from, parcel, &to) {
-        Kept::Notified => {
-            from.node.metrics.offline_notified_total.with_label_values(&[&from.tenant.id]).inc();
-            Outcome { attempted: true, ..Outcome::default() }
+    let mut fanout = match located {
+        Located::Single(to, routes) => {
+            let mut fanout = Fanout::new(from, message, request, Urgency::Interactive, "grpc_single");
+            fanout.chunk(&[to], vec![routes]).await;
+            fanout
         }
-        Kept::Buffered => Outcome { attempted: true, ..Outcome::default() },
-        Kept::No => Outcome::refused(true, Refusal::DeliveryFailed.reason()),
-    }
+        Located::Members(members) => match usable(from, members) {
+            Ok(members) => group(from, message, request, members).await,
+            Err(refusal) => return Outcome::refused(true, refusal.reason()),
+        },
+        Located::Nobody(reason) => return Outcome::refused(false, reason),
+    };
+    let Tally { reached, notified, buffered, skipped, .. } = std::mem::take(&mut fanout.tally);
+    fanout.count();
+    let refused = (reached + notified + buffered == 0).then(|| Refusal::DeliveryFailed.reason().to_owned());
+    Outcome { attempted: true, refused, notified, buffered, skipped }
 }
 
-async fn group(from: &Rc<Live>, parcel: &Parcel, members: Vec<String>) -> Outcome {
-    let (metrics, tenant, settings) = (&from.node.metrics, &*from.tenant.id, &from.node.settings);
-    let members = distinct(members);
+/// Members in the order given, each once; blank and impossible ids are dropped.
+fn usable(from: &Live, members: Vec<String>) -> Result<Vec<Arc<str>>, Refusal> {
+    let (metrics, tenant, max) = (&from.node.metrics, &*from.tenant.id, from.node.settings.group_max_members);
+    let mut seen = HashSet::with_capacity(members.len());
+    let usable = members.into_iter().filter(|member| !ids::is_blank(member) && ids::check_id(member).is_ok());
+    let members: Vec<Arc<str>> =
+        usable.map(Arc::from).filter(|member: &Arc<str>| seen.insert(member.clone())).collect();
     if members.is_empty() {
-        return Outcome::refused(true, Refusal::GroupEmpty.reason());
+        return Err(Refusal::GroupEmpty);
     }
-    if members.len() > settings.group_max_members {
-        let over = (members.len() - settings.group_max_members) as u64;
+    if members.len() > max {
+        let over = (members.len() - max) as u64;
         metrics.group_members_over_limit_total.with_label_values(&[tenant]).inc_by(over);
         metrics.group_members_capped_total.with_label_values(&[tenant]).inc_by(over);
-        return Outcome::refused(true, Refusal::GroupTooLarge.reason());
+        return Err(Refusal::GroupTooLarge);
     }
     metrics.group_messages_total.with_label_values(&[tenant]).inc();
     metrics.group_members_total.with_label_values(&[tenant]).inc_by(members.len() as u64);
+    Ok(members)
+}
 
-    let mut tally = Tally { urgency: urgency(members.len()), ..Tally::default() };
-    for chunk in members.chunks(settings.group_chunk) {
-        deliver_chunk(from, parcel, chunk, &mut tally).await;
+async fn group<'a>(
+    from: &'a Rc<Live>,
+    message: &'a Arc<Message>,
+    request: &'a Bytes,
+    members: Vec<Arc<str>>,
+) -> Fanout<'a> {
+    let urgency = urgency(members.len());
+    let mut fanout = Fanout::new(from, message, request, urgency, "grpc_batch");
+    let (router, tenant) = (from.node.router(), &from.tenant.id);
+    let look_up = async |chunk: Option<&[Arc<str>]>| match chunk {
+        Some(chunk) => router.elsewhere(tenant, chunk, Freshness::Cached).await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let chunks: Vec<&[Arc<str>]> = members.chunks(from.node.settings.group_chunk).collect();
+    let mut routes = look_up(chunks.first().copied()).await;
+    for (index, chunk) in chunks.iter().enumerate() {
+        // The next chunk is looked up while this one is delivered.
+        let next = look_up(chunks.get(index + 1).copied());
+        ((), routes) = tokio::join!(fanout.chunk(chunk, routes), next);
         // Others have their turn between chunks.
         tokio::task::yield_now().await;
     }
-    metrics
-        .group_fanout_nodes_total
-        .with_label_values(&[tenant])
-        .inc_by(tally.nodes.len() as u64 + u64::from(tally.here));
-    metrics.group_offline_notified_total.with_label_values(&[tenant]).inc_by(tally.notified.into());
-    metrics.group_offline_buffered_total.with_label_values(&[tenant]).inc_by(tally.buffered.into());
-    metrics.group_offline_buffer_skipped_total.with_label_values(&[tenant]).inc_by(tally.skipped.into());
-    let anything = tally.reached + tally.notified + tally.buffered > 0;
-    Outcome {
-        attempted: true,
-        refused: (!anything).then(|| Refusal::DeliveryFailed.reason().to_owned()),
-        notified: tally.notified,
-        buffered: tally.buffered,
-        skipped: tally.skipped,
-    }
+    fanout
 }
 
-/// Fan-outs beyond a hub's turn must not hold up one-to-one messages.
-fn urgency(members: usize) -> Urgency {
-    if members > 64 { Urgency::Bulk } else { Urgency::Interactive }
+pub(crate) fn urgency(members: usize) -> Urgency {
+    if members > INTERACTIVE_MEMBERS { Urgency::Bulk } else { Urgency::Interactive }
 }
 
+#[derive(Default)]
 struct Tally {
-    urgency: Urgency,
     here: bool,
     nodes: HashSet<Arc<str>>,
     reached: u32,
@@ -136,244 +124,165 @@ struct Tally {
     skipped: u32,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        let (here, nodes, reached, notified, buffered, skipped) = Default::default();
-        Tally { urgency: Urgency::Interactive, here, nodes, reached, notified, buffered, skipped }
-    }
+/// One message on its way to its recipients, in the forms that delivery needs, each made once.
+struct Fanout<'a> {
+    from: &'a Rc<Live>,
+    message: &'a Arc<Message>,
+    delivery: Arc<Delivery>,
+    frame: Frame,
+    urgency: Urgency,
+    /// Metric label of forwards.
+    via: &'static str,
+    /// Peers that did not answer: they cost this message one deadline, not one per chunk.
+    silent: HashSet<Arc<str>>,
+    tally: Tally,
 }
 
-async fn deliver_chunk(from: &Rc<Live>, parcel: &Parcel, chunk: &[Arc<str>], tally: &mut Tally) {
-    let mut reached = local(from, chunk, parcel, tally.urgency);
-    tally.here |= reached.iter().any(|sessions| *sessions > 0);
-    let routes = from.node.router().elsewhere(&from.tenant.id, chunk.to_vec()).await;
-    let mut buckets: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
-    for (index, routes) in routes.iter().enumerate() {
-        for endpoint in endpoints(routes) {
-            buckets.entry(endpoint).or_default().push(index);
+impl<'a> Fanout<'a> {
+    fn new(
+        from: &'a Rc<Live>,
+        message: &'a Arc<Message>,
+        request: &Bytes,
+        urgency: Urgency,
+        via: &'static str,
+    ) -> Self {
+        let id = from.node.next_delivery();
+        let delivery = Arc::new(Delivery { tenant: from.tenant.id.clone(), id, request: request.clone() });
+        let frame = Frame { id, bytes: encode::delivery_of(request) };
+        Fanout { from, message, delivery, frame, urgency, via, silent: HashSet::new(), tally: Tally::default() }
+    }
+
+    fn is_group(&self) -> bool {
+        self.via == "grpc_batch"
+    }
+
+    /// Delivers to some recipients, whose routes on other nodes are `routes` (missing ones: nowhere).
+    async fn chunk(&mut self, users: &[Arc<str>], routes: Vec<Arc<[Route]>>) {
+        let mut reached = self.local(users);
+        self.forward(users, &routes, &mut reached).await;
+        // Routes that led nowhere may be old ones: looked up afresh and tried once more.
+        let missed: Vec<usize> =
+            (0..routes.len()).filter(|index| reached[*index] == 0 && !routes[*index].is_empty()).collect();
+        if !missed.is_empty() {
+            let users: Vec<Arc<str>> = missed.iter().map(|index| users[*index].clone()).collect();
+            let fresh = self.from.node.router().elsewhere(&self.from.tenant.id, &users, Freshness::Fresh).await;
+            let mut again = vec![0; users.len()];
+            self.forward(&users, &fresh.unwrap_or_default(), &mut again).await;
+            missed.iter().zip(again).for_each(|(index, sessions)| reached[*index] = sessions);
+        }
+        self.tally.reached += reached.iter().filter(|sessions| **sessions > 0).count() as u32;
+        let absent = users.iter().zip(&reached).filter(|(_, sessions)| **sessions == 0);
+        let absent: Vec<Arc<str>> = absent.map(|(user, _)| user.clone()).collect();
+        if !absent.is_empty() {
+            self.keep(absent).await;
         }
     }
-    let forwards = buckets.into_iter().map(|(endpoint, indexes)| async move {
-        let users = indexes.iter().map(|index| chunk[*index].clone()).collect();
-        (forward(from, &endpoint, parcel, users, "grpc_batch").await, indexes, endpoint)
-    });
-    for (counts, indexes, endpoint) in futures_util::future::join_all(forwards).await {
-        tally.nodes.insert(endpoint);
-        indexes.iter().zip(counts).for_each(|(index, sessions)| reached[*index] += sessions);
+
+    /// Hands the frame to the sessions of this node; sessions reached per user.
+    fn local(&mut self, users: &[Arc<str>]) -> Vec<u32> {
+        let sessions = &self.from.tenant.sessions;
+        let reached: Vec<u32> = users.iter().map(|user| sessions.deliver(user, &self.frame, self.urgency)).collect();
+        let total: u64 = reached.iter().map(|sessions| u64::from(*sessions)).sum();
+        self.from.node.metrics.deliveries_total.with_label_values(&[&*self.from.tenant.id, "local"]).inc_by(total);
+        self.tally.here |= total > 0;
+        reached
     }
-    for (user, sessions) in chunk.iter().zip(reached) {
-        if sessions > 0 {
-            tally.reached += 1;
-            continue;
+
+    /// One call per node, all nodes at once; adds the sessions reached.
+    async fn forward(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>], reached: &mut [u32]) {
+        let mut by_endpoint: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
+        for (index, route) in
+            routes.iter().enumerate().flat_map(|(index, routes)| routes.iter().map(move |r| (index, r)))
+        {
+            let indexes = by_endpoint.entry(route.at.endpoint.clone()).or_default();
+            if indexes.last() != Some(&index) {
+                indexes.push(index);
+            }
         }
-        match keep_group_member(from, parcel, user, tally.buffered) {
-            Kept::Notified => tally.notified += 1,
-            Kept::Buffered => tally.buffered += 1,
-            Kept::No => tally.skipped += 1,
+        by_endpoint.retain(|endpoint, _| !self.silent.contains(endpoint));
+        let forwards = by_endpoint.into_iter().map(|(endpoint, indexes)| {
+            let users = indexes.iter().map(|index| users[*index].clone()).collect();
+            let call = forward(self.from, endpoint.clone(), self.delivery.clone(), users, self.via);
+            async move { (call.await, indexes, endpoint) }
+        });
+        for (counts, indexes, endpoint) in futures_util::future::join_all(forwards).await {
+            let Some(counts) = counts else {
+                self.silent.insert(endpoint);
+                continue;
+            };
+            indexes.iter().zip(counts).for_each(|(index, sessions)| reached[*index] += sessions);
+            self.tally.nodes.insert(endpoint);
         }
+    }
+
+    /// For whoever is nowhere: the tenant keeps it (hook-pull) when its event is accepted; else the nodes do.
+    async fn keep(&mut self, mut users: Vec<Arc<str>>) {
+        if self.from.config.offline_use_hook_pull {
+            let before = users.len();
+            users.retain(|user| !self.notify(user));
+            self.tally.notified += (before - users.len()) as u32;
+        }
+        if self.is_group() {
+            let room = self.from.node.settings.group_offline_max_users.saturating_sub(self.tally.buffered as usize);
+            self.tally.skipped += users.len().saturating_sub(room) as u32;
+            users.truncate(room);
+        }
+        let expires_at_ms = clock_ms() + self.from.config.offline_ttl_ms;
+        let (id, frame) = (self.frame.id, &self.frame.bytes);
+        let entry = || Entry { id, frame: frame.clone(), expires_at_ms, devices: Vec::new() };
+        let items = users.into_iter().map(|user| (user, entry())).collect();
+        let kept = keep::keep(&self.from.node, &self.from.tenant, items).await;
+        let buffered = kept.iter().filter(|kept| **kept).count() as u32;
+        self.tally.buffered += buffered;
+        self.tally.skipped += kept.len() as u32 - buffered;
+    }
+
+    fn notify(&self, user: &str) -> bool {
+        let request = self.delivery.request.clone();
+        self.from.node.emit(self.from.message_event(EventType::OfflineMessage, self.message, user, request)).is_ok()
+    }
+
+    fn count(&self) {
+        let (metrics, tenant) = (&self.from.node.metrics, [&*self.from.tenant.id]);
+        let Tally { here, nodes, notified, buffered, skipped, .. } = &self.tally;
+        if !self.is_group() {
+            return metrics.offline_notified_total.with_label_values(&tenant).inc_by(u64::from(*notified));
+        }
+        let touched = nodes.len() as u64 + u64::from(*here);
+        metrics.group_fanout_nodes_total.with_label_values(&tenant).inc_by(touched);
+        metrics.group_offline_notified_total.with_label_values(&tenant).inc_by(u64::from(*notified));
+        metrics.group_offline_buffered_total.with_label_values(&tenant).inc_by(u64::from(*buffered));
+        metrics.group_offline_buffer_skipped_total.with_label_values(&tenant).inc_by(u64::from(*skipped));
     }
 }
 
-/// Members in the order given, each once; blank and impossible ids are dropped.
-fn distinct(members: Vec<String>) -> Vec<Arc<str>> {
-    let mut seen = HashSet::with_capacity(members.len());
-    let usable = members.into_iter().filter(|member| !ids::is_blank(member) && ids::check_id(member).is_ok());
-    usable.map(Arc::from).filter(|member: &Arc<str>| seen.insert(member.clone())).collect()
-}
-
-/// Hands the frame to the sessions of this node; sessions reached per user.
-fn local(from: &Live, users: &[Arc<str>], parcel: &Parcel, urgency: Urgency) -> Vec<u32> {
-    let reached: Vec<u32> =
-        users.iter().map(|user| from.tenant.sessions.deliver(user, &parcel.frame, urgency)).collect();
-    let total = reached.iter().map(|sessions| u64::from(*sessions)).sum();
-    from.node.metrics.deliveries_total.with_label_values(&[&*from.tenant.id, "local"]).inc_by(total);
-    reached
-}
-
-fn endpoints(routes: &[Route]) -> Vec<Arc<str>> {
-    let mut endpoints: Vec<Arc<str>> = routes.iter().map(|route| route.endpoint.clone()).collect();
-    endpoints.sort();
-    endpoints.dedup();
-    endpoints
-}
-
-/// Sessions that took the message on another node, per user; zeros when it can't be reached.
-async fn forward(from: &Rc<Live>, endpoint: &Arc<str>, parcel: &Parcel, users: Vec<Arc<str>>, via: &str) -> Vec<u32> {
+/// Sessions that took the message on another node, per user; `None` when it can't be reached.
+async fn forward(
+    from: &Rc<Live>,
+    endpoint: Arc<str>,
+    delivery: Arc<Delivery>,
+    users: Vec<Arc<str>>,
+    via: &'static str,
+) -> Option<Vec<u32>> {
     let count = users.len();
     let (metrics, labels) = (&from.node.metrics, [&*from.tenant.id, via]);
     let started = Instant::now();
-    let answer = from.node.router().forward(endpoint, &parcel.message, users).await;
+    let answer = from.node.router().forward(&endpoint, &delivery, users).await;
     metrics.grpc_forward_duration_ms.with_label_values(&labels).observe(started.elapsed().as_secs_f64() * 1e3);
     match answer {
         Ok(counts) if counts.len() == count => {
             metrics.deliveries_total.with_label_values(&labels).inc_by(count as u64);
-            counts
+            Some(counts)
         }
-        Ok(_) => vec![0; count],
+        Ok(_) => None,
         Err(error) => {
-            let status = match error {
-                mics_domain::ports::LinkError::Unavailable(_) => "Unavailable",
-                mics_domain::ports::LinkError::Deadline => "DeadlineExceeded",
-                mics_domain::ports::LinkError::Refused(_) => "Unknown",
-            };
-            metrics.grpc_forward_failed_total.with_label_values(&[labels[0], via, status]).inc_by(count as u64);
-            vec![0; count]
+            if error == mics_domain::ports::LinkError::CircuitOpen {
+                let labels = [labels[0], &*endpoint, via];
+                metrics.grpc_circuit_open_total.with_label_values(&labels).inc();
+            }
+            let labels = [labels[0], via, router::status(&error)];
+            metrics.grpc_forward_failed_total.with_label_values(&labels).inc_by(count as u64);
+            None
         }
-    }
-}
-
-/// What was done for a recipient who is nowhere.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    Notified,
-    Buffered,
-    No,
-}
-
-/// The tenant keeps it (hook-pull) when its event is accepted; else this node does.
-fn keep_offline(from: &Rc<Live>, parcel: &Parcel, user: &Arc<str>) -> Kept {
-    let pull = from.config.offline_use_hook_pull;
-    if pull {
-        let event = from.message_event(EventType::OfflineMessage, &parcel.message, user, parcel.request.clone());
-        if from.node.emit(event).is_ok() {
-            return Kept::Notified;
-        }
-    }
-    let via = if pull { "local_fallback" } else { "local" };
-    if !from.tenant.offline.put(user, parcel.frame.clone(), from.config.offline_ttl_ms, via) {
-        return Kept::No;
-    }
-    // The user may have connected, and drained the buffer, between the look and the write.
-    redeliver(&from.tenant, user);
-    Kept::Buffered
-}
-
-fn keep_group_member(from: &Rc<Live>, parcel: &Parcel, user: &Arc<str>, buffered: u32) -> Kept {
-    let full = buffered as usize >= from.node.settings.group_offline_max_users;
-    if full && !from.config.offline_use_hook_pull {
-        return Kept::No;
-    }
-    keep_offline(from, parcel, user)
-}
-
-/// Hands buffered frames to the user's sessions, if there are any.
-pub fn redeliver(tenant: &Tenant, user: &str) {
-    if !tenant.offline.has(user) {
-        return;
-    }
-    for session in tenant.sessions.of(user) {
-        while drain_some(tenant, &session.outbox) == Drained::Some {}
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Drained {
-    /// Perhaps there is more.
-    Some,
-    /// There is nothing (more) for this device.
-    Nothing,
-    /// The rest must wait for the client to read, or the session is ending.
-    Full,
-}
-
-/// Moves one lease of frames into the outbox, as far as they fit. A frame always fits when nothing is being written:
-/// what is held back behind the backlog must not block it.
-fn drain_some(tenant: &Tenant, outbox: &Arc<Outbox>) -> Drained {
-    if !outbox.is_open() {
-        return Drained::Full;
-    }
-    let Some(lease) = tenant.offline.lease(&outbox.user, &outbox.device, (outbox.room() / 2).max(1)) else {
-        return Drained::Nothing;
-    };
-    let mut moved = 0;
-    for entry in &lease.entries {
-        let fits = outbox.is_idle() || outbox.room() >= entry.frame.len();
-        if !fits || outbox.backlog(entry.frame.clone()) == Pushed::Closed {
-            break;
-        }
-        moved += 1;
-    }
-    tenant.offline.commit_first(&lease, moved);
-    if moved == lease.entries.len() { Drained::Some } else { Drained::Full }
-}
-
-/// After a connect: what the tenant kept, then what this node kept, then live messages.
-pub async fn send_backlog(live: Rc<Live>) {
-    if live.config.offline_use_hook_pull {
-        pull(&live).await;
-    }
-    loop {
-        match drain_some(&live.tenant, &live.outbox) {
-            Drained::Some => {}
-            Drained::Nothing => break,
-            Drained::Full if !live.outbox.is_open() => break,
-            // The rest follows as the client reads.
-            Drained::Full => tokio::time::sleep(BACKLOG_PAUSE).await,
-        }
-    }
-    live.outbox.release();
-    redeliver(&live.tenant, &live.user);
-}
-
-/// Fetches offline messages from the tenant, page by page, bounded. A failure never ends the connection.
-async fn pull(live: &Rc<Live>) {
-    let (node, tenant) = (&live.node, &live.tenant);
-    let guards = tenant.guards();
-    let (target, policy) = tenant.hook_target(&live.config, node, &live.trace_id);
-    let labels = |result| [&*tenant.id, result];
-    let mut cursor = String::new();
-    let mut pulled = 0u64;
-    for page_number in 1..=PULL_PAGES {
-        let call = node.hooks.offline_messages(&target, &live.user, &live.device, PULL_PAGE, &cursor);
-        let answer = guards.gate(HookOp::GetOfflineMessages).call(&node.metrics, &policy, &target, call).await;
-        let Ok(page) = answer else {
-            node.metrics.hook_get_offline_messages_total.with_label_values(&labels("fail")).inc();
-            node.metrics.offline_drain_failed_total.with_label_values(&labels("hook_fail")).inc();
-            break;
-        };
-        node.metrics.hook_get_offline_messages_total.with_label_values(&labels("ok")).inc();
-        if !page.ok || page.messages.is_empty() {
-            break;
-        }
-        for message in &page.messages {
-            pulled_one(live, encode::delivery_of(message)).await;
-        }
-        pulled += page.messages.len() as u64;
-        if !page.has_more {
-            break;
-        }
-        if ids::is_blank(&page.next_cursor) {
-            tracing::warn!(tenant = %tenant.id, user = %live.user, count = pulled, "offline_drain_hook_missing_cursor");
-            break;
-        }
-        if page_number == PULL_PAGES {
-            tracing::warn!(tenant = %tenant.id, user = %live.user, count = pulled, "offline_drain_hook_limit_reached");
-        }
-        cursor = page.next_cursor;
-    }
-    node.metrics.offline_drained_from_hook_total.with_label_values(&[&*tenant.id, &*node.id]).inc_by(pulled);
-}
-
-/// Queues a pulled frame once the client has read enough to make room; what an ending session can't take is kept.
-async fn pulled_one(live: &Live, frame: Bytes) {
-    while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < frame.len() {
-        tokio::time::sleep(BACKLOG_PAUSE).await;
-    }
-    if live.outbox.backlog(frame.clone()) == Pushed::Closed {
-        live.tenant.offline.put(&live.user, frame, live.config.offline_ttl_ms, "local_fallback");
-    }
-}
-
-/// What this node does with a message that another node hands over.
-impl LocalDelivery for crate::node::Node {
-    fn deliver(&self, message: &Message, users: &[Arc<str>]) -> Vec<u32> {
-        let Some(tenant) = self.tenants().get(&message.tenant) else { return vec![0; users.len()] };
-        let frame = encode::delivery_of(&encode::request_bytes(message));
-        let urgency = urgency(users.len());
-        let reached: Vec<u32> = users.iter().map(|user| tenant.sessions.deliver(user, &frame, urgency)).collect();
-        let via = if users.len() == 1 { "grpc_in_single" } else { "grpc_in_batch" };
-        let total = reached.iter().map(|sessions| u64::from(*sessions)).sum();
-        self.metrics.deliveries_total.with_label_values(&[&*tenant.id, via]).inc_by(total);
-        reached
     }
 }

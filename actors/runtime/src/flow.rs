@@ -11,12 +11,14 @@ use mics_domain::event::EventType;
 use mics_domain::message::{Ack, Kind, Message};
 use mics_domain::policy::{self, HookOp, check_verdict, members_reason};
 use mics_domain::ports::Route;
+use mics_domain::rate::{RateExceeded, Spend};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::encode;
 use crate::fanout::{self, Outcome};
-use crate::node::{clock_ms, unix_ms};
+use crate::node::clock_ms;
+use crate::router::Freshness;
 use crate::session::{Live, Turn};
 use crate::tenant::Guards;
 
@@ -25,7 +27,7 @@ use crate::tenant::Guards;
 pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
     let started = Instant::now();
     let guards = from.tenant.guards();
-    let claimed = match admit(from, &guards, &message) {
+    let claimed = match admit(from, &guards, &message).await {
         Admitted::Yes(claimed) => claimed,
         Admitted::Answered(ack) => return ack,
         Admitted::Joined(first) => return joined(first, message).await,
@@ -83,7 +85,7 @@ async fn joined(first: oneshot::Receiver<Ack>, message: Message) -> Ack {
 }
 
 /// The order of checks before the hook: form, repetition, rate.
-fn admit(from: &Live, guards: &Arc<Guards>, message: &Message) -> Admitted {
+async fn admit(from: &Live, guards: &Arc<Guards>, message: &Message) -> Admitted {
     let (metrics, tenant) = (&from.node.metrics, &*from.tenant.id);
     if let Err(refusal) = message.validate(from.node.settings.max_message_bytes) {
         metrics.messages_rejected_total.with_label_values(&[tenant, refusal.reason()]).inc();
@@ -94,41 +96,76 @@ fn admit(from: &Live, guards: &Arc<Guards>, message: &Message) -> Admitted {
     let key = Key::of(&message.user, &message.device, &message.msg_id);
     let kind = i32::from(message.kind == Kind::Group);
     let print = fingerprint(kind, &message.to_user, &message.group, &message.body);
-    let mut dedup = guards.dedup.lock().unwrap_or_else(PoisonError::into_inner);
-    let tracked = match dedup.claim(key, print, from.connection, clock_ms()) {
-        Claim::Fresh => true,
-        Claim::FreshUntracked => false,
-        Claim::Duplicate => {
-            metrics.dedup_hits_total.with_label_values(&[tenant]).inc();
-            return Admitted::Answered(Ack::duplicate(&message.msg_id));
-        }
-        Claim::InProgress => {
-            metrics.dedup_hits_total.with_label_values(&[tenant]).inc();
-            let (waiter, first) = oneshot::channel();
-            dedup.join(key, waiter);
-            return Admitted::Joined(first);
-        }
+    let tracked = match claim(from, guards, key, print) {
+        Claimable::Fresh { tracked } => tracked,
+        Claimable::Duplicate => return Admitted::Answered(Ack::duplicate(&message.msg_id)),
+        Claimable::Joined(first) => return Admitted::Joined(first),
     };
-    drop(dedup);
     let claimed = Claimed { guards: guards.clone(), key: tracked.then_some(key) };
-    match rate(from, guards) {
+    match rate(from, guards).await {
         Ok(()) => Admitted::Yes(claimed),
         Err(refusal) => Admitted::Answered(claimed.settle(Ack::failed(&message.msg_id, refusal.reason()))),
     }
 }
 
-fn rate(from: &Live, guards: &Guards) -> Result<(), Refusal> {
-    let max = from.config.tenant_max_message_qps;
+enum Claimable {
+    Fresh { tracked: bool },
+    Duplicate,
+    Joined(oneshot::Receiver<Ack>),
+}
+
+fn claim(from: &Live, guards: &Guards, key: Key, print: u64) -> Claimable {
+    let mut dedup = guards.dedup.lock().unwrap_or_else(PoisonError::into_inner);
+    let repeated = match dedup.claim(key, print, from.connection, clock_ms()) {
+        Claim::Fresh => return Claimable::Fresh { tracked: true },
+        Claim::FreshUntracked => return Claimable::Fresh { tracked: false },
+        Claim::Duplicate => Claimable::Duplicate,
+        Claim::InProgress => {
+            let (waiter, first) = oneshot::channel();
+            dedup.join(key, waiter);
+            Claimable::Joined(first)
+        }
+    };
+    from.node.metrics.dedup_hits_total.with_label_values(&[&from.tenant.id]).inc();
+    repeated
+}
+
+/// The tenant's messages per second, over all nodes; this node's own while the directory is away.
+async fn rate(from: &Live, guards: &Guards) -> Result<(), Refusal> {
+    let (node, tenant, max) = (&from.node, &from.tenant.id, from.config.tenant_max_message_qps);
     if max == 0 {
         return Ok(());
     }
-    let second = (unix_ms() / 1000) as u64;
-    let admitted = guards.qps.lock().unwrap_or_else(PoisonError::into_inner).admit(second, max);
+    let second = (node.cluster_ms() / 1000) as u64;
+    let admitted = match node.directory.standalone() {
+        true => own_rate(guards, second, max),
+        false => shared_rate(from, guards, second, max).await,
+    };
     admitted.map_err(|exceeded| {
-        from.node.metrics.rate_limited_total.with_label_values(&[&*from.tenant.id, "message_qps"]).inc();
-        from.node.limit_reached(&from.tenant.id, "message_qps", exceeded.max, exceeded.current);
+        node.metrics.rate_limited_total.with_label_values(&[&**tenant, "message_qps"]).inc();
+        node.limit_reached(tenant, "message_qps", exceeded.max, exceeded.current);
         Refusal::TenantQpsLimited
     })
+}
+
+fn own_rate(guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> {
+    guards.qps.lock().unwrap_or_else(PoisonError::into_inner).admit(second, max)
+}
+
+async fn shared_rate(from: &Live, guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> {
+    let spend = guards.budget.lock().unwrap_or_else(PoisonError::into_inner).spend(second, max);
+    let granted = match spend {
+        Spend::Granted => true,
+        Spend::Exhausted => false,
+        Spend::Ask(want) => match from.node.directory.take_budget(&from.tenant.id, want, max).await {
+            Ok(got) => guards.budget.lock().unwrap_or_else(PoisonError::into_inner).grant(second, want, got),
+            Err(_) => {
+                from.node.metrics.redis_fallback_total.with_label_values(&[&*from.tenant.id, "rate_limit"]).inc();
+                return own_rate(guards, second, max);
+            }
+        },
+    };
+    if granted { Ok(()) } else { Err(RateExceeded { current: max, max }) }
 }
 
 /// A message id that is being worked on. Unsettled, it is forgotten, so that a retry is a fresh attempt.
@@ -162,8 +199,8 @@ impl Drop for Claimed {
 
 /// Where a message goes, as far as others must be asked.
 pub enum Located {
-    /// Routes of the recipient on other nodes.
-    Single(Vec<Route>),
+    /// The recipient, and its routes on other nodes.
+    Single(Arc<str>, Arc<[Route]>),
     Members(Vec<String>),
     /// The members could not be learned; the reason of the ack.
     Nobody(&'static str),
@@ -199,8 +236,10 @@ async fn locate(from: &Rc<Live>, guards: &Guards, message: &Message) -> Located 
     match message.kind {
         Kind::Group => members(from, guards, &message.group).await,
         _ => {
-            let routes = from.node.router().elsewhere(&from.tenant.id, vec![message.to_user.as_str().into()]).await;
-            Located::Single(routes.into_iter().next().unwrap_or_default())
+            let to = [Arc::from(message.to_user.as_str())];
+            let routes = from.node.router().elsewhere(&from.tenant.id, &to, Freshness::Cached).await;
+            let [to] = to;
+            Located::Single(to, routes.and_then(|routes| routes.into_iter().next()).unwrap_or_else(|| [].into()))
         }
     }
 }

@@ -3,6 +3,7 @@
 //! What must never be here: Redis, Kafka, HTTP, tonic, the environment. Rules are in `mics-domain`; the outside world is
 //! reached through its port traits only. Start reading at [`flow`].
 
+pub mod backlog;
 pub mod contract;
 pub mod encode;
 pub mod fanout;
@@ -10,8 +11,10 @@ pub mod flow;
 pub mod frame;
 pub mod gate;
 pub mod hub;
+pub mod keep;
 pub mod link;
 pub mod mailbox;
+pub mod members;
 pub mod metrics;
 pub mod node;
 pub mod offline;

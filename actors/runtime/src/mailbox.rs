@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use actix::prelude::*;
-use prometheus::Histogram;
+use prometheus::{Histogram, IntCounter};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -39,6 +39,7 @@ pub struct MailboxStats {
     restarts: AtomicU64,
     wait_us: Histogram,
     handling_us: Histogram,
+    refusals: IntCounter,
 }
 
 /// What `/debug/actors` shows of a mailbox.
@@ -52,9 +53,9 @@ pub struct MailboxView {
 }
 
 impl MailboxStats {
-    pub fn new(capacity: usize, wait_us: Histogram, handling_us: Histogram) -> Arc<Self> {
+    pub fn new(capacity: usize, wait_us: Histogram, handling_us: Histogram, refusals: IntCounter) -> Arc<Self> {
         let (depth, handled, refused, restarts) = Default::default();
-        Arc::new(MailboxStats { capacity, depth, handled, refused, restarts, wait_us, handling_us })
+        Arc::new(MailboxStats { capacity, depth, handled, refused, restarts, wait_us, handling_us, refusals })
     }
 
     pub fn view(&self) -> MailboxView {
@@ -113,7 +114,12 @@ impl<M: Send + 'static> Mailbox<M> {
         };
         self.stats.depth.fetch_sub(1, Relaxed);
         self.stats.refused.fetch_add(1, Relaxed);
+        self.stats.refusals.inc();
         Err(error)
+    }
+
+    pub fn stats(&self) -> Arc<MailboxStats> {
+        self.stats.clone()
     }
 
     pub fn connected(&self) -> bool {

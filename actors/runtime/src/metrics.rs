@@ -89,15 +89,24 @@ metrics! {
         hook_get_group_members_total ["tenant", "result"] "Member lookups.";
         hook_get_offline_messages_total ["tenant", "result"] "Offline pulls.";
         grpc_forward_failed_total ["tenant", "via", "status"] "Forwards to other nodes that failed.";
+        grpc_circuit_open_total ["tenant", "node", "via"] "Forwards not made because the circuit to the node was open.";
+        grpc_offline_buffer_failed_total ["tenant", "status"] "Frames that another node could not be given to keep.";
+        grpc_offline_drain_failed_total ["tenant", "status"] "Nodes that could not be asked what they keep for a user.";
         mq_dropped_total ["tenant", "reason"] "Events not taken.";
         redis_fallback_total ["tenantId", "op"] "Directory calls answered from what this node knows.";
-        admission_unregister_failed_total ["tenant"] "Routes that could not be withdrawn.";
+        admission_unregister_failed_total ["tenant"] "Routes that could not be withdrawn at once.";
+        admission_unregister_retry_ok_total ["tenant"] "Routes withdrawn by another attempt.";
+        admission_unregister_retry_failed_total ["tenant"] "Further attempts that failed.";
+        admission_unregister_retry_giveup_total ["tenant"] "Routes left to expire by themselves.";
+        dead_node_cleanups_total ["node"] "Dead nodes whose entries this node removed, by the dead one.";
+        dead_node_routes_processed_total ["node"] "Entries of dead nodes looked at, by the dead one.";
         shutdown_drain_total ["node"] "Drains of this node.";
         actor_refused_total ["actor", "tenant"] "Messages refused by a full mailbox or an ended actor.";
         actor_restarts_total ["actor", "tenant"] "Actors that ended by panic.";
     }
     gauges {
         ws_connections ["node"] "Open sessions of this node.";
+        cluster_nodes ["node"] "Live nodes, as this one sees them.";
         ws_tenant_connections ["tenant", "node"] "Open sessions of a tenant on this node.";
         hook_breaker_state ["tenant", "op"] "0 closed, 1 half-open, 2 open.";
         offline_buffer_users ["tenant"] "Users with buffered messages.";
@@ -125,6 +134,7 @@ impl Metrics {
             capacity,
             self.actor_mailbox_wait_us.with_label_values(&labels),
             self.actor_handling_us.with_label_values(&labels),
+            self.actor_refused_total.with_label_values(&labels),
         )
     }
 }

@@ -1,30 +1,39 @@
 //! One gateway node: its ports, settings, tenants, and the root actor that watches over the others. Start order and
 //! drain are here. It must not know how frames arrive or leave.
 
+mod peer;
 mod root;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_rt::{Arbiter, ArbiterHandle};
 use mics_domain::codes::Close;
+use mics_domain::delivery::DeliveryId;
 use mics_domain::event::Event;
-use mics_domain::ports::{Directory, EventRefused, EventSink, Hooks, PeerLink};
+use mics_domain::ports::{Directory, EventRefused, EventSink, Hooks, Peer, PeerLink, RouteWatcher};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use crate::keep::{self, Pending};
 use crate::mailbox::{Mailbox, MailboxStats, MailboxView};
+use crate::members::{Members, MembersMsg};
 use crate::metrics::Metrics;
-use crate::router::Router;
+use crate::router::{RouteCache, Router};
 use crate::settings::Settings;
-use crate::tenant::Tenants;
+use crate::tenant::{SessionRef, Tenants};
 
 pub use root::RootMsg;
+
+/// Routes withdrawn, and sessions asked to leave, at a time during a drain.
+const WITHDRAW_BATCH: usize = 256;
+const CLOSE_BATCH: usize = 50;
+const CLOSE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Milliseconds of a clock that only goes forward; the clock of every rule.
 pub fn clock_ms() -> u64 {
@@ -72,16 +81,23 @@ pub struct ActorView {
 
 pub struct Node {
     pub id: Arc<str>,
-    pub endpoint: Arc<str>,
     pub settings: Settings,
     pub metrics: Metrics,
     pub hooks: Arc<dyn Hooks>,
     pub directory: Arc<dyn Directory>,
     pub link: Arc<dyn PeerLink>,
     pub events: Arc<dyn EventSink>,
+    pub members: Members,
+    pub routes: RouteCache,
+    pub pending: Pending,
     tenants: OnceLock<Tenants>,
     control: ArbiterHandle,
-    root: OnceLock<Mailbox<RootMsg>>,
+    root: Mutex<Option<Mailbox<RootMsg>>>,
+    members_actor: OnceLock<Mailbox<MembersMsg>>,
+    origin: u64,
+    last_delivery: AtomicU64,
+    /// The directory's clock less this machine's, milliseconds.
+    clock_ahead_ms: AtomicI64,
     watched: Mutex<Vec<ActorRef>>,
     session_stats: Mutex<Vec<(Arc<str>, Arc<MailboxStats>)>>,
     /// When each (tenant, kind) of limit was last logged.
@@ -107,10 +123,14 @@ impl Node {
     /// Starts the control thread and the root actor. Needs a running actix system.
     pub fn start(settings: Settings, ports: Ports, metrics: Metrics) -> Arc<Self> {
         let Ports { hooks, directory, link, events } = ports;
+        let id: Arc<str> = settings.node_id.as_str().into();
+        let me = Peer { node: id.clone(), boot: unix_ms().max(0) as u64, endpoint: settings.endpoint.as_str().into() };
         let node = Arc::new_cyclic(|weak| {
             let node = Node {
-                id: settings.node_id.as_str().into(),
-                endpoint: settings.endpoint.as_str().into(),
+                id,
+                members: Members::new(me.clone()),
+                routes: RouteCache::new(settings.route_cache_ttl, settings.route_cache_bytes),
+                pending: Pending::default(),
                 settings,
                 metrics,
                 hooks,
@@ -119,7 +139,11 @@ impl Node {
                 events,
                 tenants: OnceLock::new(),
                 control: Arbiter::new().handle(),
-                root: OnceLock::new(),
+                root: Mutex::default(),
+                members_actor: OnceLock::new(),
+                origin: origin(&me),
+                last_delivery: AtomicU64::new(0),
+                clock_ahead_ms: AtomicI64::new(0),
                 watched: Mutex::default(),
                 session_stats: Mutex::default(),
                 limits_logged: Mutex::default(),
@@ -131,8 +155,42 @@ impl Node {
             let _ = node.tenants.set(tenants);
             node
         });
-        let _ = node.root.set(root::start(&node));
+        node.root().map(drop).unwrap_or_default();
+        if !node.directory.standalone() {
+            let watcher: Arc<dyn RouteWatcher> = node.clone();
+            node.directory.watch(Arc::downgrade(&watcher));
+            let _ = node.members_actor.set(crate::members::start(&node));
+        }
         node
+    }
+
+    /// The root actor; one that died is started again.
+    fn root(self: &Arc<Self>) -> Option<Mailbox<RootMsg>> {
+        let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        if !root.as_ref().is_some_and(Mailbox::connected) {
+            *root = Some(root::start(self));
+        }
+        root.clone()
+    }
+
+    /// The identity of a new delivery: grows with time and within this node.
+    pub fn next_delivery(&self) -> DeliveryId {
+        let now = (self.cluster_ms().max(0) as u64) << 16;
+        let next = |last: u64| Some(now.max(last + 1));
+        // The closure never declines, so both arms carry the value before.
+        let last = match self.last_delivery.fetch_update(Relaxed, Relaxed, next) {
+            Ok(last) | Err(last) => last,
+        };
+        (u128::from(now.max(last + 1)) << 64) | u128::from(self.origin)
+    }
+
+    /// The directory's clock, Unix milliseconds: the same on every node.
+    pub fn cluster_ms(&self) -> i64 {
+        unix_ms() + self.clock_ahead_ms.load(Relaxed)
+    }
+
+    pub(crate) fn learn_clock(&self, now_ms: i64) {
+        self.clock_ahead_ms.store(now_ms - unix_ms(), Relaxed);
     }
 
     pub fn tenants(&self) -> &Tenants {
@@ -152,8 +210,8 @@ impl Node {
         Router::current(self)
     }
 
-    pub fn tell_root(&self, message: RootMsg) {
-        if let Some(root) = self.root.get() {
+    pub fn tell_root(self: &Arc<Self>, message: RootMsg) {
+        if let Some(root) = self.root() {
             let _ = root.send(message);
         }
     }
@@ -203,11 +261,26 @@ impl Node {
         stats
     }
 
+    /// Shows an actor in `/debug/actors`, where `observe` asks it for its figures.
+    pub fn attach<M: Send + 'static>(
+        &self,
+        kind: &'static str,
+        tenant: &str,
+        mailbox: Mailbox<M>,
+        observe: fn(oneshot::Sender<Value>) -> M,
+    ) -> Mailbox<M> {
+        let asked = mailbox.clone();
+        let probe: Probe = Arc::new(move |reply| asked.send(observe(reply)).is_ok());
+        let stats = mailbox.stats();
+        self.watch(ActorRef { kind, tenant: tenant.to_owned(), stats, probe: Some(probe) });
+        mailbox
+    }
+
     /// Shows an actor in `/debug/actors`; a restarted one takes the place of its predecessor.
     pub fn watch(&self, actor: ActorRef) {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let per_tenant = !actor.tenant.is_empty();
-        watched.retain(|known| !(per_tenant && known.kind == actor.kind && known.tenant == actor.tenant));
+        let alone = !actor.tenant.is_empty() || actor.kind == "root";
+        watched.retain(|known| !(alone && known.kind == actor.kind && known.tenant == actor.tenant));
         watched.push(actor);
     }
 
@@ -271,24 +344,93 @@ impl Node {
         offered
     }
 
-    /// Leaves: refuses newcomers, asks every session to go (4200) and waits until they have, at most the drain time.
-    pub async fn drain(&self) {
+    /// Leaves: refuses newcomers, gives up its place in the cluster and its routes, asks every session to go (4200) and
+    /// waits until they have, hands over what it keeps for others; all within the drain time.
+    pub async fn drain(self: &Arc<Self>) {
         if self.draining.swap(true, Relaxed) {
             return;
         }
         tracing::warn!(node = %self.id, sessions = self.connections(), "shutdown_drain_begin");
         let deadline = Instant::now() + self.settings.drain_timeout;
-        for tenant in self.tenants().iter() {
-            tenant.sessions.close_all(&Close::Draining);
+        let alone = self.directory.standalone();
+        if !alone {
+            self.members.leave();
+            let _ = timeout_at(deadline, self.withdraw_all()).await;
         }
-        while self.connections() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        self.close_all(deadline).await;
+        if !alone {
+            let _ = timeout_at(deadline, self.hand_over()).await;
         }
         for tenant in self.tenants().iter() {
             tenant.stop();
         }
         self.metrics.shutdown_drain_total.with_label_values(&[&self.id]).inc();
-        tracing::warn!(node = %self.id, sessions = self.connections(), "shutdown_drain_done");
+        let kept: usize = self.tenants().iter().map(|tenant| tenant.offline.users().len()).sum();
+        tracing::warn!(node = %self.id, sessions = self.connections(), users_with_frames = kept, "shutdown_drain_done");
+    }
+
+    /// From now on nobody sends here, nor keeps anything here.
+    async fn withdraw_all(self: &Arc<Self>) {
+        let (reply, left) = oneshot::channel();
+        if self.members_actor.get().is_some_and(|members| members.send(MembersMsg::Leave(reply)).is_ok()) {
+            let _ = left.await;
+        }
+        for tenant in self.tenants().iter() {
+            let leases: Vec<_> = tenant.sessions.all().iter().map(SessionRef::lease).collect();
+            for leases in leases.chunks(WITHDRAW_BATCH) {
+                let _ = self.directory.unregister(leases).await;
+            }
+        }
+    }
+
+    /// Asks the sessions to go, spread over a part of the time so that they don't all come back at once.
+    async fn close_all(self: &Arc<Self>, deadline: Instant) {
+        let sessions: Vec<SessionRef> = self.tenants().iter().flat_map(|tenant| tenant.sessions.all()).collect();
+        let time = deadline.saturating_duration_since(Instant::now()) / 3;
+        let rounds = sessions.len().div_ceil(CLOSE_BATCH).max(1);
+        let pause = (time / rounds as u32).min(CLOSE_PAUSE);
+        for batch in sessions.chunks(CLOSE_BATCH) {
+            batch.iter().for_each(|session| session.close(Close::Draining));
+            tokio::time::sleep(pause).await;
+        }
+        while self.connections() > 0 && Instant::now() < deadline {
+            // Those who came in while the others were asked.
+            self.tenants().iter().flat_map(|tenant| tenant.sessions.all()).for_each(|s| s.close(Close::Draining));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Brings everything that is kept here to the nodes that stay; tried until it is done.
+    async fn hand_over(self: &Arc<Self>) {
+        while self.members.live().len() > 1 && self.tenants().iter().any(|tenant| !tenant.offline.is_empty()) {
+            keep::hand_over(self).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// The part of delivery ids that tells nodes and their incarnations apart.
+fn origin(me: &Peer) -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = std::hash::DefaultHasher::new();
+    (&me.node, me.boot).hash(&mut hasher);
+    // The lowest byte counts how often the delivery came back to a buffer.
+    hasher.finish() << 8
+}
+
+impl RouteWatcher for Node {
+    fn changed(&self, tenant: &str, user: &str) {
+        self.routes.forget(tenant, user);
+    }
+
+    fn nodes_changed(&self) {
+        if let Some(members) = self.members_actor.get() {
+            let _ = members.send(MembersMsg::Changed);
+        }
+    }
+
+    fn watching(&self, live: bool) {
+        self.routes.set_watched(live);
     }
 }
 

@@ -5,10 +5,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use mics_domain::codes::Close;
+use mics_domain::delivery::DeliveryId;
 
 use crate::frame;
 use crate::hub::HubHandle;
@@ -17,16 +19,24 @@ use crate::wire::Wire;
 /// Frames handed to the socket in one system call.
 const BATCH: usize = 32;
 
+/// A delivery as a ready WebSocket frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub id: DeliveryId,
+    pub bytes: Bytes,
+}
+
 struct Entry {
     bytes: Bytes,
     /// Deliveries are promises; everything else (acks, pongs) is worthless once the session ended.
-    delivery: bool,
+    delivery: Option<DeliveryId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The byte limit was passed: nothing more is taken and the session is about to be closed.
+    /// The byte limit was passed and the session is about to be closed. Until then deliveries are still taken, to be given
+    /// back with the others: the user's other devices get them now.
     Overflowed,
     /// A close frame is queued, nothing more is taken.
     Closing,
@@ -86,6 +96,8 @@ pub struct Outbox {
     hub: Arc<HubHandle>,
     limit: usize,
     state: Mutex<State>,
+    /// Set while the session was told that frames are kept for it and has not looked yet.
+    nudged: AtomicBool,
 }
 
 impl Outbox {
@@ -106,7 +118,17 @@ impl Outbox {
             scheduled: None,
         };
         let (tenant, user, device) = ids;
-        Arc::new(Outbox { tenant, user, device, connection, slot, hub, limit, state: Mutex::new(state) })
+        Arc::new(Outbox {
+            tenant,
+            user,
+            device,
+            connection,
+            slot,
+            hub,
+            limit,
+            state: Mutex::new(state),
+            nudged: AtomicBool::new(false),
+        })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -114,23 +136,24 @@ impl Outbox {
     }
 
     /// Queues a live delivery.
-    pub fn deliver(self: &Arc<Self>, frame: Bytes, urgency: Urgency) -> Pushed {
-        self.push(Entry { bytes: frame, delivery: true }, urgency, true)
+    pub fn deliver(self: &Arc<Self>, frame: Frame, urgency: Urgency) -> Pushed {
+        self.push(Entry { bytes: frame.bytes, delivery: Some(frame.id) }, urgency, true)
     }
 
     /// Queues an ack, pong or error.
     pub fn control(self: &Arc<Self>, frame: Bytes) -> Pushed {
-        self.push(Entry { bytes: frame, delivery: false }, Urgency::Interactive, false)
+        self.push(Entry { bytes: frame, delivery: None }, Urgency::Interactive, false)
     }
 
     /// Queues an offline message, ahead of live deliveries that are held back.
-    pub fn backlog(self: &Arc<Self>, frame: Bytes) -> Pushed {
-        self.push(Entry { bytes: frame, delivery: true }, Urgency::Interactive, false)
+    pub fn backlog(self: &Arc<Self>, frame: Frame) -> Pushed {
+        self.push(Entry { bytes: frame.bytes, delivery: Some(frame.id) }, Urgency::Interactive, false)
     }
 
     fn push(self: &Arc<Self>, entry: Entry, urgency: Urgency, may_hold: bool) -> Pushed {
         let mut state = self.state();
-        if state.phase != Phase::Open {
+        let late = state.phase == Phase::Overflowed && entry.delivery.is_some() && state.bytes < 2 * self.limit;
+        if state.phase != Phase::Open && !late {
             return Pushed::Closed;
         }
         state.bytes += entry.bytes.len();
@@ -139,6 +162,9 @@ impl Outbox {
         match &mut state.held {
             Some(held) if may_hold => held.push_back(entry),
             _ => state.queue.push_back(entry),
+        }
+        if late {
+            return Pushed::Overflow;
         }
         if overflow {
             state.phase = Phase::Overflowed;
@@ -157,6 +183,16 @@ impl Outbox {
         state.scheduled = Some(urgency);
         drop(state);
         self.hub.flush_soon(self.clone(), urgency);
+    }
+
+    /// Notes that frames are kept for the session; true when it must be told, because nobody did.
+    pub fn nudge(&self) -> bool {
+        !self.nudged.swap(true, Ordering::SeqCst)
+    }
+
+    /// True if the session was nudged since the last call.
+    pub fn take_nudge(&self) -> bool {
+        self.nudged.swap(false, Ordering::SeqCst)
     }
 
     /// Lets live deliveries through, behind everything queued so far.
@@ -192,7 +228,7 @@ impl Outbox {
 
     /// Stops taking frames and queues the close frame. With `keep` the queue is still written; without, its deliveries
     /// are returned (except one that is half written).
-    pub fn begin_close(self: &Arc<Self>, close: &Close, keep: bool) -> Vec<Bytes> {
+    pub fn begin_close(self: &Arc<Self>, close: &Close, keep: bool) -> Vec<Frame> {
         let mut state = self.state();
         if matches!(state.phase, Phase::Closing | Phase::Closed) {
             return Vec::new();
@@ -207,7 +243,7 @@ impl Outbox {
             taken = deliveries(state.queue.drain(first..));
         }
         let bytes = frame::close(close);
-        state.queue.push_back(Entry { bytes, delivery: false });
+        state.queue.push_back(Entry { bytes, delivery: None });
         // As with an overflow: a blocked socket must not keep the hub from hearing of it.
         state.scheduled = None;
         self.schedule(state, Urgency::Interactive, false);
@@ -215,7 +251,7 @@ impl Outbox {
     }
 
     /// Ends the outbox and returns the deliveries that were not written completely, oldest first.
-    pub fn finish(&self) -> Vec<Bytes> {
+    pub fn finish(&self) -> Vec<Frame> {
         let mut state = self.state();
         state.phase = Phase::Closed;
         state.bytes = 0;
@@ -251,8 +287,8 @@ fn shrink(queue: &mut VecDeque<Entry>) {
     }
 }
 
-fn deliveries(entries: impl IntoIterator<Item = Entry>) -> Vec<Bytes> {
-    entries.into_iter().filter(|entry| entry.delivery).map(|entry| entry.bytes).collect()
+fn deliveries(entries: impl IntoIterator<Item = Entry>) -> Vec<Frame> {
+    entries.into_iter().filter_map(|entry| Some(Frame { id: entry.delivery?, bytes: entry.bytes })).collect()
 }
 
 fn write_batch(state: &State, wire: &dyn Wire) -> io::Result<usize> {

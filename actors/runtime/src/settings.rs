@@ -27,6 +27,10 @@ pub struct Settings {
     /// 0 = no buffering for groups.
     pub group_offline_max_users: usize,
     pub group_max_members: usize,
+    /// How long a route is believed without asking; zero = off.
+    pub route_cache_ttl: Duration,
+    /// 0 = off.
+    pub route_cache_bytes: u64,
     pub hooks: HookDefaults,
     pub drain_timeout: Duration,
     pub tenants: BTreeMap<String, TenantSettings>,

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Hub, HubMsg};
 use crate::link::Linked;
 use crate::mailbox::{In, Mailbox, MailboxStats};
-use crate::node::{ActorRef, Node, Probe, RootMsg};
+use crate::node::{Node, RootMsg};
 
 const CAPACITY: usize = 64;
 
@@ -52,7 +52,5 @@ impl Handler<In<HubMsg>> for HubActor {
 pub(super) fn start(hub: Rc<Hub>, node: &Arc<Node>) {
     let stats = node.metrics.mailbox("hub", "", CAPACITY);
     let address = HubActor { hub, stats: stats.clone() }.start();
-    let mailbox = Mailbox::new(address.recipient(), stats.clone());
-    let probe: Probe = Arc::new(move |reply| mailbox.send(HubMsg::Observe(reply)).is_ok());
-    node.watch(ActorRef { kind: "hub", tenant: String::new(), stats, probe: Some(probe) });
+    node.attach("hub", "", Mailbox::new(address.recipient(), stats), HubMsg::Observe);
 }

@@ -275,7 +275,7 @@ impl Hub {
             socket.next_keepalive_ms.set(now + self.node.settings.keepalive.as_millis() as u64);
         }
         if now >= socket.next_renewal_ms.get() {
-            self.node.router().renew(&socket.live);
+            self.node.router().renew(socket.live.lease());
             socket.next_renewal_ms.set(now + socket.live.renewal_ms());
         }
         self.arm(key, socket.next_due_ms(now).saturating_sub(now));

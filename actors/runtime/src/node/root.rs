@@ -6,7 +6,7 @@ use actix::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{ActorRef, Node, Probe};
+use super::Node;
 use crate::mailbox::{In, Mailbox, MailboxStats};
 
 const CAPACITY: usize = 1024;
@@ -73,9 +73,5 @@ pub(super) fn start(node: &Arc<Node>) -> Mailbox<RootMsg> {
     let (actor_node, actor_stats) = (node.clone(), stats.clone());
     let address =
         Root::start_in_arbiter(&node.control(), move |_| Root { node: actor_node, stats: actor_stats, deaths: 0 });
-    let mailbox = Mailbox::new(address.recipient(), stats.clone());
-    let asked = mailbox.clone();
-    let probe: Probe = Arc::new(move |reply| asked.send(RootMsg::Observe(reply)).is_ok());
-    node.watch(ActorRef { kind: "root", tenant: String::new(), stats, probe: Some(probe) });
-    mailbox
+    node.attach("root", "", Mailbox::new(address.recipient(), stats), RootMsg::Observe)
 }

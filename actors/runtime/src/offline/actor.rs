@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Offline, OfflineMsg};
 use crate::mailbox::{In, Mailbox, MailboxStats};
-use crate::node::{ActorRef, Node, Probe};
+use crate::node::Node;
 
 const CAPACITY: usize = 64;
 const TICK: Duration = Duration::from_secs(1);
@@ -52,9 +52,5 @@ pub(crate) fn start(node: &Arc<Node>, tenant: &Arc<str>, offline: Arc<Offline>) 
         offline,
         stats: actor_stats,
     });
-    let mailbox = Mailbox::new(address.recipient(), stats.clone());
-    let asked = mailbox.clone();
-    let probe: Probe = Arc::new(move |reply| asked.send(OfflineMsg::Observe(reply)).is_ok());
-    node.watch(ActorRef { kind: "offline_buffer", tenant: tenant.to_string(), stats, probe: Some(probe) });
-    mailbox
+    node.attach("offline_buffer", tenant, Mailbox::new(address.recipient(), stats), OfflineMsg::Observe)
 }

@@ -8,8 +8,10 @@ mod message;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use mics_domain::offline::{Entry, Lease, OfflineBuffer, OfflineLimits, Put};
+use mics_domain::delivery::DeliveryId;
+use mics_domain::offline::{Entry, OfflineBuffer, OfflineLimits, Put};
+use mics_domain::ports::LinkError;
+use mics_domain::recent::Recent;
 
 use crate::metrics::Metrics;
 use crate::node::clock_ms;
@@ -18,16 +20,21 @@ pub use message::OfflineMsg;
 
 pub(crate) use actor::start;
 
+/// Frames handed over that are remembered, so that a late copy is not kept again.
+const TAKEN: usize = 65_536;
+
 pub struct Offline {
     tenant: Arc<str>,
     node: Arc<str>,
     metrics: Metrics,
     buffer: Mutex<OfflineBuffer>,
+    taken: Mutex<Recent>,
 }
 
 impl Offline {
     pub fn new(tenant: Arc<str>, node: Arc<str>, metrics: Metrics, limits: OfflineLimits) -> Self {
-        Offline { tenant, node, metrics, buffer: Mutex::new(OfflineBuffer::new(limits)) }
+        let (buffer, taken) = (Mutex::new(OfflineBuffer::new(limits)), Mutex::new(Recent::new(TAKEN)));
+        Offline { tenant, node, metrics, buffer, taken }
     }
 
     fn buffer(&self) -> MutexGuard<'_, OfflineBuffer> {
@@ -35,8 +42,12 @@ impl Offline {
     }
 
     /// Keeps a frame for a user; false when it was refused. `via` is the metric label of the way it came.
-    pub fn put(&self, user: &Arc<str>, frame: Bytes, ttl_ms: u64, via: &str) -> bool {
-        let put = self.buffer().put(user, frame, ttl_ms, clock_ms());
+    pub fn put(&self, user: &Arc<str>, entry: Entry, now_ms: u64, via: &str) -> bool {
+        if self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(user, entry.id).is_some() {
+            // A late copy of what the user has got already.
+            return true;
+        }
+        let put = self.buffer().put(user, entry, now_ms);
         self.count(&put);
         let counter = if put.accepted {
             &self.metrics.offline_buffered_total
@@ -47,18 +58,14 @@ impl Offline {
         put.accepted
     }
 
-    /// Takes frames back that a session could not write, ahead of newer ones.
-    pub fn put_back(&self, user: &Arc<str>, frames: Vec<Bytes>, only_device: Option<Arc<str>>, ttl_ms: u64) {
-        if frames.is_empty() {
-            return;
-        }
-        self.metrics.offline_returned_total.with_label_values(&[&self.tenant]).inc_by(frames.len() as u64);
+    /// Keeps frames that were promised before and could not be written.
+    pub fn put_back(&self, user: &Arc<str>, entries: Vec<Entry>) {
+        self.metrics.offline_returned_total.with_label_values(&[&self.tenant]).inc_by(entries.len() as u64);
         let now = clock_ms();
-        let expires_at_ms = now + ttl_ms;
-        let entries =
-            frames.into_iter().map(|frame| Entry { frame, expires_at_ms, only_device: only_device.clone() }).collect();
-        let put = self.buffer().put_back(user, entries, now);
-        self.count(&put);
+        for entry in entries {
+            let put = self.buffer().put_back(user, entry, now);
+            self.count(&put);
+        }
     }
 
     fn count(&self, put: &Put) {
@@ -71,29 +78,61 @@ impl Offline {
         }
     }
 
-    /// Frames for a device, oldest first, at most about `max_bytes`. End it with [`Offline::commit`] or
-    /// [`Offline::give_back`].
-    pub fn lease(&self, user: &str, device: &str, max_bytes: usize) -> Option<Lease> {
-        self.buffer().lease(user, device, max_bytes, clock_ms())
+    /// A peer did not take `count` frames.
+    pub fn not_placed(&self, error: &LinkError, count: usize) {
+        let labels = [&*self.tenant, crate::router::status(error)];
+        self.metrics.grpc_offline_buffer_failed_total.with_label_values(&labels).inc_by(count as u64);
     }
 
-    /// The first `count` frames of the lease are in an outbox; the rest returns to its place.
-    pub fn commit_first(&self, lease: &Lease, count: usize) {
+    /// Frames that peers took.
+    pub fn count_placed(&self, count: usize) {
+        self.metrics.offline_buffered_total.with_label_values(&[&*self.tenant, "grpc"]).inc_by(count as u64);
+    }
+
+    /// A peer could not be asked what it keeps.
+    pub fn not_drained(&self, error: &LinkError) {
+        let labels = [&*self.tenant, crate::router::status(error)];
+        self.metrics.grpc_offline_drain_failed_total.with_label_values(&labels).inc();
+    }
+
+    /// Frames handed to a session of this node, wherever they were kept.
+    pub fn count_drained(&self, count: usize) {
         self.metrics.offline_drained_total.with_label_values(&[&*self.tenant, &*self.node]).inc_by(count as u64);
-        let mut buffer = self.buffer();
-        if count == lease.entries.len() {
-            buffer.commit(lease.id);
-        } else {
-            buffer.commit_first(lease.id, count);
-        }
     }
 
-    /// Removes and returns everything of a user, for another node that asks.
-    pub fn take_all(&self, user: &str) -> Vec<Bytes> {
-        let mut buffer = self.buffer();
-        let Some(lease) = buffer.lease_any(user, usize::MAX, clock_ms()) else { return Vec::new() };
-        buffer.commit(lease.id);
-        lease.entries.into_iter().map(|entry| entry.frame).collect()
+    /// Frames kept here for a device, oldest first; nobody else's for `hold_ms`. End it with [`Offline::settle`].
+    pub fn lease(&self, user: &str, device: &str, hold_ms: u64) -> Vec<Entry> {
+        self.buffer().lease(user, device, usize::MAX, hold_ms, clock_ms())
+    }
+
+    /// Forgets the frames `taken`; the `released` ones are free again.
+    pub fn settle(&self, user: &str, taken: &[DeliveryId], released: &[DeliveryId]) {
+        self.take(user, taken);
+        self.buffer().release(user, released);
+    }
+
+    /// Forgets frames that are safe elsewhere.
+    pub fn forget(&self, user: &str, ids: &[DeliveryId]) {
+        self.buffer().take(user, ids);
+    }
+
+    fn take(&self, user: &str, ids: &[DeliveryId]) {
+        if ids.is_empty() {
+            return;
+        }
+        self.buffer().take(user, ids);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.iter().for_each(|id| taken.remember(user, *id, 1));
+    }
+
+    /// Copies of everything that is kept here for a user.
+    pub fn entries(&self, user: &str) -> Vec<Entry> {
+        self.buffer().entries(user)
+    }
+
+    /// Users with frames here.
+    pub fn users(&self) -> Vec<Arc<str>> {
+        self.buffer().user_names().cloned().collect()
     }
 
     pub fn has(&self, user: &str) -> bool {

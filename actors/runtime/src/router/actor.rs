@@ -1,26 +1,36 @@
-//! The shell of a router: starts directory and link calls beside each other and never awaits one in a handler.
+//! The shell of a router: starts directory and link calls beside each other and never awaits one in a handler. Renewals
+//! and withdrawals wait a moment, so that many go in one round trip.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use mics_domain::ports::Route;
+use futures_util::stream::{self, StreamExt};
+use mics_domain::codes::Close;
+use mics_domain::ports::{ConnectionLimits, Lease, PeerCall, Registered, Renewed, Route};
 use serde_json::json;
 
-use super::{Renewal, RouterMsg};
+use super::{Router, RouterMsg};
 use crate::link::Linked;
 use crate::mailbox::{In, Mailbox, MailboxStats};
-use crate::node::{ActorRef, Node, Probe, RootMsg};
+use crate::node::{Node, RootMsg};
+use crate::tenant::SessionRef;
 
 const CAPACITY: usize = 16_384;
+const BATCH: usize = 256;
+const BATCH_WAIT: Duration = Duration::from_millis(20);
 const WITHDRAW_ATTEMPTS: u32 = 3;
 const WITHDRAW_PAUSE: Duration = Duration::from_millis(50);
+const REGISTER_AT_ONCE: usize = 64;
 
 struct RouterActor {
     node: Arc<Node>,
     stats: Arc<MailboxStats>,
     lookups: u64,
     forwards: u64,
+    calls: u64,
+    renewals: Vec<Lease>,
+    withdrawals: Vec<Lease>,
     _linked: Box<dyn std::any::Any>,
 }
 
@@ -35,65 +45,167 @@ impl Actor for RouterActor {
 impl Handler<In<RouterMsg>> for RouterActor {
     type Result = ();
 
-    fn handle(&mut self, message: In<RouterMsg>, _: &mut Self::Context) {
+    fn handle(&mut self, message: In<RouterMsg>, ctx: &mut Self::Context) {
         let (stats, node) = (self.stats.clone(), self.node.clone());
         stats.handle(message, |message| match message {
-            RouterMsg::Elsewhere { tenant, users, reply } => {
+            RouterMsg::LookUp { tenant, users, reply } => {
                 self.lookups += 1;
                 actix_rt::spawn(async move {
-                    let _ = reply.send(elsewhere(&node, &tenant, &users).await);
+                    let _ = reply.send(look_up(&node, &tenant, &users).await);
                 });
             }
-            RouterMsg::Forward { endpoint, message, users, reply } => {
+            RouterMsg::Forward { endpoint, delivery, users, reply } => {
                 self.forwards += 1;
                 actix_rt::spawn(async move {
-                    let _ = reply.send(node.link.forward(&endpoint, &message, &users).await);
+                    let _ = reply.send(node.link.forward(&endpoint, &delivery, &users).await);
                 });
             }
-            RouterMsg::Renew(renewal) => drop(actix_rt::spawn(renew(node, renewal))),
-            RouterMsg::Withdraw(renewal) => withdraw_directly(node, renewal),
+            RouterMsg::Call { endpoint, call, reply } => {
+                self.calls += 1;
+                actix_rt::spawn(async move {
+                    let _ = reply.send(node.link.call(&endpoint, call).await);
+                });
+            }
+            RouterMsg::Renew(lease) => {
+                self.renewals.push(lease);
+                self.batch(ctx, |actor| &mut actor.renewals, |node, leases| drop(actix_rt::spawn(renew(node, leases))));
+            }
+            RouterMsg::Withdraw(lease) => {
+                self.withdrawals.push(lease);
+                self.batch(ctx, |actor| &mut actor.withdrawals, withdraw);
+            }
             RouterMsg::Observe(reply) => {
-                let _ = reply.send(json!({ "lookups": self.lookups, "forwards": self.forwards }));
+                let _ = reply.send(json!({
+                    "lookups": self.lookups, "forwards": self.forwards, "calls": self.calls,
+                }));
             }
         });
     }
 }
 
-async fn elsewhere(node: &Node, tenant: &str, users: &[Arc<str>]) -> Vec<Vec<Route>> {
+impl RouterActor {
+    /// Runs `act` on what has gathered: when it is a full batch, or a moment after the first came.
+    fn batch(
+        &mut self,
+        ctx: &mut Context<Self>,
+        gathered: fn(&mut Self) -> &mut Vec<Lease>,
+        act: fn(Arc<Node>, Vec<Lease>),
+    ) {
+        match gathered(self).len() {
+            1 => drop(ctx.run_later(BATCH_WAIT, move |actor, _| {
+                let leases = std::mem::take(gathered(actor));
+                if !leases.is_empty() {
+                    act(actor.node.clone(), leases);
+                }
+            })),
+            BATCH.. => act(self.node.clone(), std::mem::take(gathered(self))),
+            _ => {}
+        }
+    }
+}
+
+async fn look_up(node: &Node, tenant: &Arc<str>, users: &[Arc<str>]) -> Option<Vec<Arc<[Route]>>> {
+    let asked: Vec<_> = users.iter().map(|user| node.routes.ask(tenant, user)).collect();
+    let op = if users.len() == 1 { "route_get" } else { "route_get_batch" };
     match node.directory.routes(tenant, users).await {
-        Ok(mut routes) => {
-            for of_user in &mut routes {
-                of_user.retain(|route| route.node != node.id);
+        Ok(found) => {
+            let found: Vec<Arc<[Route]>> = found.into_iter().map(Arc::from).collect();
+            for ((user, asked), routes) in users.iter().zip(asked).zip(&found) {
+                node.routes.learn(tenant, user, asked, routes.clone());
             }
-            routes
+            Some(found)
         }
         Err(_) => {
-            node.metrics.redis_fallback_total.with_label_values(&[tenant, "route_get_batch"]).inc();
-            vec![Vec::new(); users.len()]
+            node.metrics.redis_fallback_total.with_label_values(&[tenant, op]).inc();
+            None
         }
     }
 }
 
-async fn renew(node: Arc<Node>, lease: Renewal) {
-    let renewed =
-        node.directory.renew(&lease.tenant, &lease.user, &lease.device, lease.connection, lease.lease_ms).await;
-    if renewed.is_err() {
-        node.metrics.ws_lease_renew_fail_total.with_label_values(&[&lease.tenant]).inc();
+/// Prolongs leases; registers again what the directory has lost, and closes sessions that were replaced elsewhere.
+async fn renew(node: Arc<Node>, leases: Vec<Lease>) {
+    match node.directory.renew(&leases).await {
+        Ok(answers) => settle(&node, leases.into_iter().zip(answers)).await,
+        Err(_) => {
+            for lease in leases {
+                node.metrics.ws_lease_renew_fail_total.with_label_values(&[&*lease.tenant]).inc();
+            }
+        }
     }
 }
 
-/// Withdraws a route in the background; a lease that can't be withdrawn expires by itself.
-pub(super) fn withdraw_directly(node: Arc<Node>, lease: Renewal) {
+async fn settle(node: &Arc<Node>, renewed: impl Iterator<Item = (Lease, Renewed)>) {
+    let mut absent = Vec::new();
+    for (lease, answer) in renewed {
+        let tenant = node.tenants().get(&lease.tenant);
+        let Some(session) = tenant.and_then(|tenant| tenant.sessions.find(&lease.user, lease.connection)) else {
+            continue;
+        };
+        match answer {
+            Renewed::Ours => {}
+            Renewed::Taken => session.close(Close::Replaced),
+            Renewed::Absent => absent.push(session),
+        }
+    }
+    stream::iter(absent).for_each_concurrent(REGISTER_AT_ONCE, |session| register(node, session)).await;
+}
+
+/// Registers a live session that the directory does not know. It is in already: no limit keeps it out.
+async fn register(node: &Arc<Node>, session: SessionRef) {
+    let limits = ConnectionLimits { lease_ms: session.lease_ms, ..ConnectionLimits::default() };
+    let (tenant, user) = (session.outbox.tenant.clone(), session.outbox.user.clone());
+    let registered = node.directory.register(&tenant, &user, &session.route(node.members.me()), limits).await;
+    if let Ok(Registered::Replaced(old)) = registered {
+        replace(node, &tenant, &user, &old).await;
+    }
+}
+
+/// Tells the node of an older connection of the same device that it was replaced. Should the call fail, that node learns
+/// of it when it renews.
+pub(crate) async fn replace(node: &Arc<Node>, tenant: &Arc<str>, user: &Arc<str>, old: &Route) {
+    if old.at.node == node.id {
+        return;
+    }
+    let (device, connection) = (old.device.clone(), old.connection);
+    let call = PeerCall::Replace { tenant: tenant.clone(), user: user.clone(), device, connection };
+    let _ = Router::current(node).call(&old.at.endpoint, call).await;
+}
+
+/// Sees to it that the directory knows every session of this node: after it was away, or this node was.
+pub async fn register_all(node: Arc<Node>) {
+    for tenant in node.tenants().iter() {
+        let sessions = tenant.sessions.all();
+        for sessions in sessions.chunks(BATCH) {
+            let leases = sessions.iter().map(SessionRef::lease).collect();
+            renew(node.clone(), leases).await;
+        }
+    }
+}
+
+/// Withdraws routes in the background; a lease that can't be withdrawn expires by itself.
+pub(super) fn withdraw(node: Arc<Node>, leases: Vec<Lease>) {
     actix_rt::spawn(async move {
         for attempt in 1..=WITHDRAW_ATTEMPTS {
-            let gone = node.directory.unregister(&lease.tenant, &lease.user, &lease.device, lease.connection).await;
+            let gone = node.directory.unregister(&leases).await;
             if gone.is_ok() {
+                if attempt > 1 {
+                    count(&leases, &node.metrics.admission_unregister_retry_ok_total);
+                }
                 return;
             }
+            let failed = match attempt {
+                1 => &node.metrics.admission_unregister_failed_total,
+                _ => &node.metrics.admission_unregister_retry_failed_total,
+            };
+            count(&leases, failed);
             tokio::time::sleep(WITHDRAW_PAUSE * (1 << attempt)).await;
         }
-        node.metrics.admission_unregister_failed_total.with_label_values(&[&lease.tenant]).inc();
+        count(&leases, &node.metrics.admission_unregister_retry_giveup_total);
     });
+}
+
+fn count(leases: &[Lease], counter: &prometheus::IntCounterVec) {
+    leases.iter().for_each(|lease| counter.with_label_values(&[&*lease.tenant]).inc());
 }
 
 /// Starts this thread's router.
@@ -101,11 +213,15 @@ pub(super) fn start(node: &Arc<Node>) -> Mailbox<RouterMsg> {
     let stats = node.metrics.mailbox("router", "", CAPACITY);
     let end_node = node.clone();
     let linked = Linked::new(move |panicked| end_node.tell_root(RootMsg::CriticalEnded { kind: "router", panicked }));
-    let actor =
-        RouterActor { node: node.clone(), stats: stats.clone(), lookups: 0, forwards: 0, _linked: Box::new(linked) };
-    let mailbox = Mailbox::new(actor.start().recipient(), stats.clone());
-    let asked = mailbox.clone();
-    let probe: Probe = Arc::new(move |reply| asked.send(RouterMsg::Observe(reply)).is_ok());
-    node.watch(ActorRef { kind: "router", tenant: String::new(), stats, probe: Some(probe) });
-    mailbox
+    let actor = RouterActor {
+        node: node.clone(),
+        stats: stats.clone(),
+        lookups: 0,
+        forwards: 0,
+        calls: 0,
+        renewals: Vec::new(),
+        withdrawals: Vec::new(),
+        _linked: Box::new(linked),
+    };
+    node.attach("router", "", Mailbox::new(actor.start().recipient(), stats), RouterMsg::Observe)
 }

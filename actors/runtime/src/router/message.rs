@@ -2,37 +2,27 @@
 
 use std::sync::Arc;
 
-use mics_domain::message::Message;
-use mics_domain::ports::{LinkError, Route};
+use mics_domain::delivery::Delivery;
+use mics_domain::ports::{Lease, LinkError, PeerAnswer, PeerCall, Route};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-/// A session's entry in the directory.
-#[derive(Debug, Clone)]
-pub struct Renewal {
-    pub tenant: Arc<str>,
-    pub user: Arc<str>,
-    pub device: Arc<str>,
-    pub connection: u128,
-    pub lease_ms: u64,
-}
-
 pub enum RouterMsg {
-    /// Routes of each user on other nodes.
-    Elsewhere {
-        tenant: Arc<str>,
-        users: Vec<Arc<str>>,
-        reply: oneshot::Sender<Vec<Vec<Route>>>,
-    },
+    /// Routes of each user, asked of the directory. `None`: it is away.
+    LookUp { tenant: Arc<str>, users: Vec<Arc<str>>, reply: oneshot::Sender<Option<Vec<Arc<[Route]>>>> },
     /// Hand a message to another node.
     Forward {
         endpoint: Arc<str>,
-        message: Arc<Message>,
+        delivery: Arc<Delivery>,
         users: Vec<Arc<str>>,
         reply: oneshot::Sender<Result<Vec<u32>, LinkError>>,
     },
-    Renew(Renewal),
-    Withdraw(Renewal),
+    /// Ask another node for something.
+    Call { endpoint: Arc<str>, call: PeerCall, reply: oneshot::Sender<Result<PeerAnswer, LinkError>> },
+    /// Prolong a session's entry in the directory.
+    Renew(Lease),
+    /// Remove one.
+    Withdraw(Lease),
     /// Figures for `/debug/actors`.
     Observe(oneshot::Sender<Value>),
 }

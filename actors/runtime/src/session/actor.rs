@@ -14,6 +14,7 @@ use mics_proto::message::MessageRequest;
 
 use super::presence::Presence;
 use super::{Hello, Live, SessionMsg, connect, pipeline};
+use crate::backlog;
 use crate::encode::{self, FromClient};
 use crate::frame;
 use crate::mailbox::{In, Mailbox, MailboxStats};
@@ -186,6 +187,13 @@ impl Handler<In<SessionMsg>> for WsSession {
                 }
                 None => self.refuse(&close, ctx),
             },
+            SessionMsg::Backlog => {
+                if let Some(presence) = &self.presence
+                    && !presence.live.fetching.replace(true)
+                {
+                    actix_rt::spawn(backlog::more(presence.live.clone()));
+                }
+            }
         });
     }
 }

@@ -13,12 +13,13 @@ use mics_domain::tenant::TenantConfig;
 
 use super::presence::Presence;
 use super::{Hello, Live, Pipeline, SessionMsg};
+use crate::backlog;
 use crate::encode;
-use crate::fanout;
 use crate::hub::Hub;
 use crate::mailbox::Mailbox;
 use crate::node::{Node, clock_ms, fresh_id, unix_ms};
 use crate::outbox::{Outbox, Pushed};
+use crate::router;
 use crate::tenant::{SessionRef, Tenant};
 use crate::wire::Wire;
 
@@ -37,15 +38,19 @@ pub async fn connect(
     let replaces = tenant.sessions.device_online(&user, &device);
     tenant.admit(&user, &device, replaces).await?;
 
-    let connection = fresh_id();
-    register(&node, &tenant, &user, &device, connection, &config).await?;
-    let presence = insert(node, tenant, (user, device, config), connection, trace_id, wire, mailbox);
+    let route = Route { device, at: node.members.me().clone(), connection: fresh_id(), online_at_ms: unix_ms() };
+    let replaced = register(&node, &tenant, &user, &route, &config).await?;
+    let presence = insert(node, tenant, user, &route, config, trace_id, wire, mailbox);
     announce(&presence.live);
+    if let Some(old) = replaced {
+        let live = presence.live.clone();
+        actix_rt::spawn(async move { router::replace(&live.node, &live.tenant.id, &live.user, &old).await });
+    }
     if presence.live.node.draining() {
         // The node began to leave while this client came in: those who were in have been asked to go already.
         presence.live.close(&Close::Draining);
     } else {
-        actix_rt::spawn(fanout::send_backlog(presence.live.clone()));
+        actix_rt::spawn(backlog::welcome(presence.live.clone()));
     }
     Ok(presence)
 }
@@ -70,48 +75,65 @@ async fn authenticate(
     }
 }
 
+/// Returns the connection of the same device that this one replaces, if there is one.
 async fn register(
     node: &Arc<Node>,
     tenant: &Arc<Tenant>,
     user: &str,
-    device: &Arc<str>,
-    connection: u128,
+    route: &Route,
     config: &TenantConfig,
-) -> Result<(), Close> {
-    let route = Route {
-        device: device.clone(),
-        node: node.id.clone(),
-        endpoint: node.endpoint.clone(),
-        connection,
-        online_at_ms: unix_ms(),
-    };
+) -> Result<Option<Box<Route>>, Close> {
     let limits = ConnectionLimits {
         tenant: config.tenant_max_connections,
         user: config.user_max_connections,
         lease_ms: config.lease_ms(),
     };
-    let (kind, threshold, current) = match node.directory.register(&tenant.id, user, &route, limits).await {
-        Ok(Registered::New | Registered::Replaced(_)) => return Ok(()),
-        // Without the directory the node goes on with what it knows.
-        Err(_) => return Ok(()),
+    let (kind, threshold, current) = match node.directory.register(&tenant.id, user, route, limits).await {
+        Ok(Registered::New) => return Ok(None),
+        Ok(Registered::Replaced(old)) => return Ok(Some(old)),
         Ok(Registered::TenantFull { current }) => ("tenant_max_connections", limits.tenant, current),
         Ok(Registered::UserFull { current }) => ("user_max_connections", limits.user, current),
+        // Without the directory the node goes on with what it knows: its own sessions.
+        Err(_) => match over_own_limits(tenant, user, &route.device, limits) {
+            None => return Ok(None),
+            Some(over) => over,
+        },
     };
     node.metrics.rate_limited_total.with_label_values(&[&*tenant.id, "connection_limit"]).inc();
     node.limit_reached(&tenant.id, kind, threshold, current);
     Err(Close::RateLimited)
 }
 
+/// The limit that one more session would pass on this node alone.
+fn over_own_limits(
+    tenant: &Tenant,
+    user: &str,
+    device: &str,
+    limits: ConnectionLimits,
+) -> Option<(&'static str, u32, u32)> {
+    if tenant.sessions.device_online(user, device) {
+        return None;
+    }
+    let over =
+        |kind, max: u32, current: usize| (max > 0 && current >= max as usize).then_some((kind, max, current as u32));
+    over("user_max_connections", limits.user, tenant.sessions.of(user).len())
+        .or_else(|| over("tenant_max_connections", limits.tenant, tenant.sessions.count()))
+}
+
 /// Makes the session visible. No await in here: from the registration on it is either fully there or not at all.
+#[expect(clippy::too_many_arguments)]
 fn insert(
     node: Arc<Node>,
     tenant: Arc<Tenant>,
-    (user, device, config): (Arc<str>, Arc<str>, Arc<TenantConfig>),
-    connection: u128,
+    user: Arc<str>,
+    route: &Route,
+    config: Arc<TenantConfig>,
     trace_id: String,
     wire: Rc<dyn Wire>,
     mailbox: Mailbox<SessionMsg>,
 ) -> Presence {
+    let (device, connection) = (route.device.clone(), route.connection);
+    let lease_ms = config.lease_ms();
     let hub = Hub::current(&node);
     let ids = (tenant.id.clone(), user.clone(), device.clone());
     let limit = node.settings.outbox_max_bytes;
@@ -127,6 +149,7 @@ fn insert(
         config,
         outbox: outbox.clone(),
         pipeline,
+        fetching: Cell::new(true),
         last_activity_ms: Cell::new(clock_ms()),
         closed_code: Cell::new(None),
     });
@@ -134,7 +157,8 @@ fn insert(
     let presence = Presence::new(live.clone(), hub);
     // First in the queue, before anybody can find the session.
     outbox.control(encode::connect_ack(live.welcome()));
-    let replaced = live.tenant.sessions.insert(SessionRef { outbox: outbox.clone(), mailbox });
+    let online_at_ms = route.online_at_ms;
+    let replaced = live.tenant.sessions.insert(SessionRef { outbox: outbox.clone(), mailbox, lease_ms, online_at_ms });
     if let Some(old) = replaced {
         // What the old connection has not been sent comes first on the new one.
         let mut unsent = old.outbox.begin_close(&Close::Replaced, false);

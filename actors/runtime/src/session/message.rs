@@ -6,4 +6,6 @@ use mics_domain::codes::Close;
 pub enum SessionMsg {
     /// End, with this code.
     Close(Close),
+    /// Frames are kept for you: fetch them.
+    Backlog,
 }

@@ -14,11 +14,13 @@ use std::sync::Arc;
 use mics_domain::codes::Close;
 use mics_domain::event::{Event, EventType};
 use mics_domain::message::Message;
+use mics_domain::ports::Lease;
 use mics_domain::tenant::TenantConfig;
 use mics_proto::message::ConnectAck;
 
+use crate::keep;
 use crate::node::{Counted, Node, clock_ms, unix_ms};
-use crate::outbox::Outbox;
+use crate::outbox::{Frame, Outbox};
 use crate::tenant::Tenant;
 use crate::wire::Wire;
 
@@ -49,6 +51,8 @@ pub struct Live {
     pub config: Arc<TenantConfig>,
     pub outbox: Arc<Outbox>,
     pub pipeline: Pipeline,
+    /// A task is moving kept frames into the outbox.
+    pub fetching: Cell<bool>,
     last_activity_ms: Cell<u64>,
     /// Why it was closed, once it was; for the books.
     closed_code: Cell<Option<u16>>,
@@ -80,14 +84,21 @@ impl Live {
 
     /// Returns undelivered frames to the offline buffer. While other devices of the user are online they have got
     /// theirs: then the frames are kept for this device only.
-    fn give_back(&self, frames: Vec<bytes::Bytes>) {
-        if frames.is_empty() {
-            return;
-        }
+    fn give_back(&self, frames: Vec<Frame>) {
         let others = self.tenant.sessions.of(&self.user).iter().any(|other| other.outbox.connection != self.connection);
-        let only_device = others.then(|| self.device.clone());
-        self.tenant.offline.put_back(&self.user, frames, only_device, self.config.offline_ttl_ms);
-        crate::fanout::redeliver(&self.tenant, &self.user);
+        let devices = if others { vec![self.device.clone()] } else { Vec::new() };
+        keep::put_back(&self.node, &self.tenant, &self.user, frames, devices, self.config.offline_ttl_ms);
+    }
+
+    /// The session's entry in the directory.
+    pub fn lease(&self) -> Lease {
+        Lease {
+            tenant: self.tenant.id.clone(),
+            user: self.user.clone(),
+            device: self.device.clone(),
+            connection: self.connection,
+            lease_ms: self.config.lease_ms(),
+        }
     }
 
     /// `ConnectAck` of this session.

@@ -6,7 +6,6 @@ use mics_domain::event::EventType;
 
 use super::Live;
 use crate::hub::Hub;
-use crate::router::Renewal;
 use crate::tenant::TenantMsg;
 
 pub struct Presence {
@@ -31,14 +30,7 @@ impl Drop for Presence {
         live.tenant.sessions.remove(&live.user, live.connection);
         live.give_back(live.outbox.finish());
         self.hub.remove(live.outbox.slot, live.connection);
-        let lease = Renewal {
-            tenant: live.tenant.id.clone(),
-            user: live.user.clone(),
-            device: live.device.clone(),
-            connection: live.connection,
-            lease_ms: 0,
-        };
-        live.node.router().withdraw(&live.node, lease);
+        live.node.router().withdraw(live.lease());
         let _ = live.node.emit(live.connection_event(EventType::ConnectOffline));
         let _ = live.tenant.supervisor().send(TenantMsg::Ended { panicked: std::thread::panicking() });
         let (metrics, tenant, node) = (&live.node.metrics, &*live.tenant.id, &*live.node.id);

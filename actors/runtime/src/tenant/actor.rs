@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Guards, Tenant, TenantMsg};
 use crate::link::Linked;
 use crate::mailbox::{In, Mailbox, MailboxStats};
-use crate::node::{ActorRef, Node, Probe, clock_ms};
+use crate::node::{Node, clock_ms};
 
 const CAPACITY: usize = 4096;
 const TICK: Duration = Duration::from_secs(1);
@@ -148,9 +148,5 @@ pub(super) fn start(
             _linked: Box::new(linked),
         }
     });
-    let mailbox = Mailbox::new(address.recipient(), stats.clone());
-    let asked = mailbox.clone();
-    let probe: Probe = Arc::new(move |reply| asked.send(TenantMsg::Observe(reply)).is_ok());
-    node.watch(ActorRef { kind: "tenant_supervisor", tenant: watched, stats, probe: Some(probe) });
-    mailbox
+    node.attach("tenant_supervisor", &watched, Mailbox::new(address.recipient(), stats), TenantMsg::Observe)
 }

@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use mics_domain::codes::Close;
 use mics_domain::dedup::Dedup;
+use mics_domain::delivery::DeliveryId;
 use mics_domain::message::Ack;
 use mics_domain::policy::{HookOp, HookOverrides, HookPolicy, resolve};
 use mics_domain::ports::HookTarget;
-use mics_domain::rate::RateWindow;
+use mics_domain::rate::{Budget, RateWindow};
+use mics_domain::recent::Recent;
 use mics_domain::tenant::{Secret, TenantConfig};
 use tokio::sync::oneshot;
 
@@ -27,9 +29,14 @@ use crate::settings::{DEDUP_WINDOW, TenantSettings};
 pub use message::TenantMsg;
 pub use sessions::{SessionRef, Sessions};
 
+/// Deliveries of other nodes that are remembered.
+const FORWARDED: usize = 65_536;
+
 /// What a supervisor owns and hands out. A new supervisor brings new ones.
 pub struct Guards {
     pub qps: Mutex<RateWindow>,
+    /// This node's part of the rate that all nodes share.
+    pub budget: Mutex<Budget>,
     pub dedup: Mutex<Dedup<oneshot::Sender<Ack>>>,
     gates: [Gate; 4],
     /// Of the tenant's latest successful /auth.
@@ -40,6 +47,7 @@ impl Guards {
     fn new(dedup_max_records: usize) -> Self {
         Guards {
             qps: Mutex::default(),
+            budget: Mutex::default(),
             dedup: Mutex::new(Dedup::new(dedup_max_records, DEDUP_WINDOW.as_millis() as u64)),
             gates: HookOp::ALL.map(Gate::new),
             latest: RwLock::default(),
@@ -83,6 +91,8 @@ pub struct Tenant {
     pub settings: TenantSettings,
     pub sessions: Sessions,
     pub offline: Arc<Offline>,
+    /// Deliveries that other nodes handed over, and how many sessions took each.
+    forwarded: Mutex<Recent>,
     node: Weak<Node>,
     slot: Mutex<Slot>,
 }
@@ -92,7 +102,35 @@ impl Tenant {
         let id: Arc<str> = id.into();
         let offline =
             Arc::new(Offline::new(id.clone(), parts.id.clone(), parts.metrics.clone(), parts.settings.offline));
-        Arc::new(Tenant { id, settings, sessions: Sessions::default(), offline, node, slot: Mutex::default() })
+        let forwarded = Mutex::new(Recent::new(FORWARDED));
+        Arc::new(Tenant {
+            id,
+            settings,
+            sessions: Sessions::default(),
+            offline,
+            forwarded,
+            node,
+            slot: Mutex::default(),
+        })
+    }
+
+    /// Delivers what another node handed over, unless it did so before; answers how many sessions took it, then and now.
+    /// What nobody took may be tried again.
+    pub fn once(&self, user: &str, id: DeliveryId, deliver: impl FnOnce() -> u32) -> u32 {
+        let mut forwarded = self.forwarded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sessions) = forwarded.get(user, id) {
+            return sessions;
+        }
+        let sessions = deliver();
+        if sessions > 0 {
+            forwarded.remember(user, id, sessions);
+        }
+        sessions
+    }
+
+    /// Another node handed this delivery over, and sessions took it.
+    pub fn was_forwarded(&self, user: &str, id: DeliveryId) -> bool {
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner).get(user, id).is_some()
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot> {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use dashmap::DashMap;
 use mics_domain::codes::Close;
+use mics_domain::ports::{Lease, Peer, Route};
 
 use crate::mailbox::Mailbox;
-use crate::outbox::{Outbox, Pushed, Urgency};
+use crate::outbox::{Frame, Outbox, Pushed, Urgency};
 use crate::session::SessionMsg;
 
 /// A live session as others see it.
@@ -15,9 +15,40 @@ use crate::session::SessionMsg;
 pub struct SessionRef {
     pub outbox: Arc<Outbox>,
     pub mailbox: Mailbox<SessionMsg>,
+    /// How long its entry in the directory lives unless renewed.
+    pub lease_ms: u64,
+    pub online_at_ms: i64,
 }
 
 impl SessionRef {
+    /// The session's entry in the directory.
+    pub fn lease(&self) -> Lease {
+        Lease {
+            tenant: self.outbox.tenant.clone(),
+            user: self.outbox.user.clone(),
+            device: self.outbox.device.clone(),
+            connection: self.outbox.connection,
+            lease_ms: self.lease_ms,
+        }
+    }
+
+    /// Where the session is, as the directory knows it.
+    pub fn route(&self, at: &Peer) -> Route {
+        Route {
+            device: self.outbox.device.clone(),
+            at: at.clone(),
+            connection: self.outbox.connection,
+            online_at_ms: self.online_at_ms,
+        }
+    }
+
+    /// Has the session fetch what is kept for it. One that is too busy to be told looks when it is told next.
+    pub fn nudge(&self) {
+        if self.outbox.nudge() && self.mailbox.send(SessionMsg::Backlog).is_err() {
+            self.outbox.take_nudge();
+        }
+    }
+
     /// Asks the session to end. A session too busy to be asked is ended from outside.
     pub fn close(&self, close: Close) {
         if self.mailbox.send(SessionMsg::Close(close.clone())).is_err() {
@@ -58,12 +89,31 @@ impl Sessions {
         self.by_user.get(user).map(|sessions| sessions.clone()).unwrap_or_default()
     }
 
+    /// The session of this connection, if it is still there.
+    pub fn find(&self, user: &str, connection: u128) -> Option<SessionRef> {
+        self.by_user.get(user)?.iter().find(|session| session.outbox.connection == connection).cloned()
+    }
+
+    pub fn online(&self, user: &str) -> bool {
+        self.by_user.contains_key(user)
+    }
+
+    /// Every session, as of now.
+    pub fn all(&self) -> Vec<SessionRef> {
+        self.by_user.iter().flat_map(|sessions| sessions.clone()).collect()
+    }
+
+    /// Has the user's sessions fetch what is kept for them.
+    pub fn nudge(&self, user: &str) {
+        self.of(user).iter().for_each(SessionRef::nudge);
+    }
+
     pub fn device_online(&self, user: &str, device: &str) -> bool {
         self.by_user.get(user).is_some_and(|sessions| sessions.iter().any(|session| &*session.outbox.device == device))
     }
 
     /// Hands a frame to every device of the user; returns how many took it.
-    pub fn deliver(&self, user: &str, frame: &Bytes, urgency: Urgency) -> u32 {
+    pub fn deliver(&self, user: &str, frame: &Frame, urgency: Urgency) -> u32 {
         let Some(sessions) = self.by_user.get(user) else { return 0 };
         let taken = sessions.iter().filter(|session| session.outbox.deliver(frame.clone(), urgency) != Pushed::Closed);
         taken.count() as u32
@@ -75,12 +125,5 @@ impl Sessions {
 
     pub fn count(&self) -> usize {
         self.by_user.iter().map(|sessions| sessions.len()).sum()
-    }
-
-    /// Asks every session to end.
-    pub fn close_all(&self, close: &Close) {
-        for sessions in self.by_user.iter() {
-            sessions.iter().for_each(|session| session.close(close.clone()));
-        }
     }
 }

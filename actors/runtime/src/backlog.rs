@@ -1,0 +1,193 @@
+//! What was kept for a user on its way into a session: first what the tenant kept (hook-pull), then what the nodes kept.
+//! A frame is forgotten where it was kept only once it is in the session's outbox. Must not hold up the connection.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mics_domain::delivery::DeliveryId;
+use mics_domain::ids;
+use mics_domain::offline::Entry;
+use mics_domain::policy::HookOp;
+use mics_domain::ports::{PeerAnswer, PeerCall};
+use tokio::time::Instant;
+
+use crate::encode;
+use crate::keep;
+use crate::node::clock_ms;
+use crate::outbox::{Frame, Pushed};
+use crate::session::Live;
+
+/// Messages per page of the offline pull, and pages per connect.
+const PULL_PAGE: u32 = 100;
+const PULL_PAGES: usize = 10;
+/// Between looks whether a client has read enough of its backlog for more of it.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long frames are this session's to take.
+const HOLD: Duration = Duration::from_secs(5);
+
+/// After a connect: what the tenant kept, then what the nodes kept, then live messages.
+pub async fn welcome(live: Rc<Live>) {
+    if live.config.offline_use_hook_pull {
+        pull(&live).await;
+    }
+    fetch(&live).await;
+    live.outbox.release();
+    // Told of more while the door was opened.
+    if live.outbox.take_nudge() {
+        fetch(&live).await;
+    }
+    live.fetching.set(false);
+}
+
+/// After a nudge: more was kept while the session lived.
+pub async fn more(live: Rc<Live>) {
+    while live.outbox.take_nudge() {
+        fetch(&live).await;
+    }
+    live.fetching.set(false);
+}
+
+/// Moves everything that is kept for this session into its outbox.
+async fn fetch(live: &Rc<Live>) {
+    live.outbox.take_nudge();
+    while live.outbox.is_open() {
+        let lease = Lease::take(live).await;
+        if lease.frames.is_empty() {
+            return;
+        }
+        let moved = move_frames(live, &lease).await;
+        lease.settle(live, moved).await;
+    }
+}
+
+/// Frames taken from wherever they are kept, each once, in order.
+struct Lease {
+    frames: BTreeMap<DeliveryId, Entry>,
+    /// Endpoints that hold some of them.
+    holders: Vec<Arc<str>>,
+    until: Instant,
+}
+
+impl Lease {
+    async fn take(live: &Rc<Live>) -> Lease {
+        let (node, tenant) = (&live.node, &live.tenant);
+        let until = Instant::now() + HOLD / 2;
+        let hold_ms = HOLD.as_millis() as u64;
+        let now = clock_ms();
+        let mine = tenant.offline.lease(&live.user, &live.device, hold_ms);
+        let mut frames: BTreeMap<DeliveryId, Entry> = mine.into_iter().map(|entry| (entry.id, entry)).collect();
+        let mut holders = Vec::new();
+        if !node.directory.standalone() {
+            let calls = node.members.homes(&tenant.id, &live.user).elsewhere.into_iter().map(|endpoint| async move {
+                let (user, device) = (live.user.clone(), live.device.clone());
+                let call = PeerCall::Lease { tenant: tenant.id.clone(), user, device, hold_ms };
+                (node.router().call(&endpoint, call).await, endpoint)
+            });
+            for (answer, endpoint) in join_all(calls).await {
+                match answer {
+                    Ok(PeerAnswer::Leased(kept)) if !kept.is_empty() => {
+                        holders.push(endpoint);
+                        for kept in kept {
+                            let expires_at_ms = now + kept.ttl_ms;
+                            let entry = Entry { id: kept.id, frame: kept.frame, expires_at_ms, devices: kept.devices };
+                            frames.entry(kept.id).or_insert(entry);
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(error) => tenant.offline.not_drained(&error),
+                }
+            }
+        }
+        Lease { frames, holders, until }
+    }
+
+    /// Forgets, wherever they are kept, the frames up to `moved`; the rest is free again.
+    async fn settle(self, live: &Rc<Live>, moved: usize) {
+        let tenant = &live.tenant;
+        let mut taken: Vec<DeliveryId> = self.frames.into_keys().collect();
+        let released = taken.split_off(moved);
+        tenant.offline.settle(&live.user, &taken, &released);
+        tenant.offline.count_drained(taken.len());
+        let calls = self.holders.into_iter().map(|endpoint| {
+            let (taken, released, user) = (taken.clone(), released.clone(), live.user.clone());
+            let call = PeerCall::Settle { tenant: tenant.id.clone(), user, taken, released };
+            async move {
+                // Not settled, a frame is free again when its lease ends, and may come twice.
+                let _ = live.node.router().call(&endpoint, call).await;
+            }
+        });
+        join_all(calls).await;
+    }
+}
+
+/// Moves frames into the outbox as the client reads; returns how many, when all are moved, the lease nears its end, or
+/// the session ends.
+async fn move_frames(live: &Rc<Live>, lease: &Lease) -> usize {
+    for (moved, (id, entry)) in lease.frames.iter().enumerate() {
+        if live.tenant.was_forwarded(&live.user, *id) {
+            // It came by another way, after its sender had given up on it.
+            continue;
+        }
+        while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < entry.frame.len() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let late = Instant::now() >= lease.until;
+        let frame = Frame { id: *id, bytes: entry.frame.clone() };
+        if (late && moved > 0) || live.outbox.backlog(frame) == Pushed::Closed {
+            return moved;
+        }
+    }
+    lease.frames.len()
+}
+
+/// Fetches offline messages from the tenant, page by page, bounded. A failure never ends the connection.
+async fn pull(live: &Rc<Live>) {
+    let (node, tenant) = (&live.node, &live.tenant);
+    let guards = tenant.guards();
+    let (target, policy) = tenant.hook_target(&live.config, node, &live.trace_id);
+    let labels = |result| [&*tenant.id, result];
+    let mut cursor = String::new();
+    let mut pulled = 0u64;
+    for page_number in 1..=PULL_PAGES {
+        let call = node.hooks.offline_messages(&target, &live.user, &live.device, PULL_PAGE, &cursor);
+        let answer = guards.gate(HookOp::GetOfflineMessages).call(&node.metrics, &policy, &target, call).await;
+        let Ok(page) = answer else {
+            node.metrics.hook_get_offline_messages_total.with_label_values(&labels("fail")).inc();
+            node.metrics.offline_drain_failed_total.with_label_values(&labels("hook_fail")).inc();
+            break;
+        };
+        node.metrics.hook_get_offline_messages_total.with_label_values(&labels("ok")).inc();
+        if !page.ok || page.messages.is_empty() {
+            break;
+        }
+        for message in &page.messages {
+            pulled_one(live, Frame { id: node.next_delivery(), bytes: encode::delivery_of(message) }).await;
+        }
+        pulled += page.messages.len() as u64;
+        if !page.has_more {
+            break;
+        }
+        if ids::is_blank(&page.next_cursor) {
+            tracing::warn!(tenant = %tenant.id, user = %live.user, count = pulled, "offline_drain_hook_missing_cursor");
+            break;
+        }
+        if page_number == PULL_PAGES {
+            tracing::warn!(tenant = %tenant.id, user = %live.user, count = pulled, "offline_drain_hook_limit_reached");
+        }
+        cursor = page.next_cursor;
+    }
+    node.metrics.offline_drained_from_hook_total.with_label_values(&[&*tenant.id, &*node.id]).inc_by(pulled);
+}
+
+/// Queues a pulled frame once the client has read enough to make room; what an ending session can't take is kept.
+async fn pulled_one(live: &Live, frame: Frame) {
+    while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < frame.bytes.len() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    if live.outbox.backlog(frame.clone()) == Pushed::Closed {
+        keep::put_back(&live.node, &live.tenant, &live.user, vec![frame], Vec::new(), live.config.offline_ttl_ms);
+    }
+}

@@ -1,0 +1,185 @@
+//! The shell of the members actor: this node's sign of life, and what follows from the others' and their silence.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use mics_domain::ports::{Announced, DirectoryDown, Peer};
+use mics_domain::rendezvous;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{ANNOUNCE_EVERY, ANNOUNCE_TTL, MembersMsg};
+use crate::keep;
+use crate::link::Linked;
+use crate::mailbox::{In, Mailbox, MailboxStats};
+use crate::node::{Node, RootMsg};
+use crate::router;
+
+const CAPACITY: usize = 1024;
+/// Entries of a dead node removed in one go.
+const BURY_BATCH: usize = 512;
+
+struct MembersActor {
+    node: Arc<Node>,
+    stats: Arc<MailboxStats>,
+    asking: bool,
+    /// Look again as soon as the present question is answered.
+    again: bool,
+    announced: u64,
+    down: bool,
+    /// Until then nobody is believed dead: the directory has just come back, perhaps empty.
+    grace_until: Option<Instant>,
+    burials: u64,
+    left: bool,
+    _linked: Box<dyn std::any::Any>,
+}
+
+impl Actor for MembersActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(CAPACITY);
+        self.announce(ctx);
+        ctx.run_interval(ANNOUNCE_EVERY, |actor, ctx| {
+            actor.announce(ctx);
+            keep::retry(&actor.node);
+        });
+    }
+}
+
+impl MembersActor {
+    fn announce(&mut self, ctx: &mut Context<Self>) {
+        if self.left {
+            return;
+        }
+        if std::mem::replace(&mut self.asking, true) {
+            self.again = true;
+            return;
+        }
+        let node = self.node.clone();
+        let asked = async move { node.directory.announce(node.members.me(), ANNOUNCE_TTL.as_millis() as u64).await };
+        ctx.spawn(asked.into_actor(self).map(|answer, actor, ctx| {
+            actor.asking = false;
+            if actor.left {
+                // The question may have put this node back after it left.
+                return drop(actix_rt::spawn(leave(actor.node.clone())));
+            }
+            actor.heard(answer);
+            if std::mem::take(&mut actor.again) {
+                actor.announce(ctx);
+            }
+        }));
+    }
+
+    fn heard(&mut self, answer: Result<Announced, DirectoryDown>) {
+        let announced = match answer {
+            Ok(announced) => announced,
+            Err(error) => {
+                if !std::mem::replace(&mut self.down, true) {
+                    tracing::warn!(%error, "node register failed: going on with what this node knows");
+                }
+                return;
+            }
+        };
+        self.node.metrics.cluster_nodes.with_label_values(&[&*self.node.id]).set(announced.live.len() as i64);
+        self.node.learn_clock(announced.now_ms);
+        let returned = std::mem::take(&mut self.down);
+        let forgotten = self.announced > 0 && (returned || !announced.remembered);
+        self.announced += 1;
+        if forgotten {
+            tracing::warn!(remembered = announced.remembered, "directory_returned: registering all sessions again");
+            self.grace_until = Some(Instant::now() + ANNOUNCE_TTL);
+            actix_rt::spawn(router::register_all(self.node.clone()));
+        }
+        let grace = self.grace_until.is_some_and(|until| Instant::now() < until);
+        if self.node.members.update(announced.live.clone(), grace) {
+            let nodes: Vec<&str> = announced.live.iter().map(|peer| &*peer.node).collect();
+            tracing::info!(nodes = nodes.join(","), "cluster_changed");
+            self.node.routes.forget_all();
+            keep::rehome_all(&self.node);
+        }
+        if !grace {
+            let mine = announced.dead.into_iter().filter(|dead| self.is_mine(dead, &announced.live));
+            mine.collect::<Vec<_>>().into_iter().for_each(|dead| self.bury(dead));
+        }
+    }
+
+    /// One node buries; should two think so, nothing breaks.
+    fn is_mine(&self, dead: &Peer, live: &[Peer]) -> bool {
+        rendezvous::home("", &dead.node, live).is_some_and(|index| live[index].node == self.node.id)
+    }
+
+    fn bury(&mut self, dead: Peer) {
+        self.burials += 1;
+        let node = self.node.clone();
+        actix_rt::spawn(async move {
+            let label = [&*dead.node];
+            tracing::warn!(node = %dead.node, boot = dead.boot, "dead_node_cleanup_start");
+            let mut routes = 0;
+            loop {
+                match node.directory.bury(&dead, BURY_BATCH).await {
+                    Ok(0) => break,
+                    Ok(count) => routes += count,
+                    Err(error) => {
+                        // The next sign of life finds it again.
+                        tracing::warn!(node = %dead.node, %error, "dead node cleanup sweep failed");
+                        return;
+                    }
+                }
+            }
+            node.metrics.dead_node_cleanups_total.with_label_values(&label).inc();
+            node.metrics.dead_node_routes_processed_total.with_label_values(&label).inc_by(routes as u64);
+            tracing::warn!(node = %dead.node, boot = dead.boot, routes, "dead_node_cleanup_done");
+        });
+    }
+}
+
+impl Handler<In<MembersMsg>> for MembersActor {
+    type Result = ();
+
+    fn handle(&mut self, message: In<MembersMsg>, ctx: &mut Self::Context) {
+        let stats = self.stats.clone();
+        stats.handle(message, |message| match message {
+            MembersMsg::Changed => self.announce(ctx),
+            MembersMsg::Leave(reply) => {
+                self.left = true;
+                let node = self.node.clone();
+                actix_rt::spawn(async move {
+                    leave(node).await;
+                    let _ = reply.send(());
+                });
+            }
+            MembersMsg::Observe(reply) => {
+                let live: Vec<_> = self.node.members.live().iter().map(|peer| peer.node.to_string()).collect();
+                let _ = reply.send(json!({
+                    "live": live, "announced": self.announced, "directory_down": self.down, "burials": self.burials,
+                }));
+            }
+        });
+    }
+}
+
+async fn leave(node: Arc<Node>) {
+    let _ = node.directory.leave(node.members.me()).await;
+}
+
+/// Starts the actor on the control thread.
+pub(crate) fn start(node: &Arc<Node>) -> Mailbox<MembersMsg> {
+    let stats = node.metrics.mailbox("members", "", CAPACITY);
+    let (actor_node, actor_stats, end_node) = (node.clone(), stats.clone(), node.clone());
+    let address = MembersActor::start_in_arbiter(&node.control(), move |_| MembersActor {
+        node: actor_node,
+        stats: actor_stats,
+        asking: false,
+        again: false,
+        announced: 0,
+        down: false,
+        grace_until: None,
+        burials: 0,
+        left: false,
+        _linked: Box::new(Linked::new(move |panicked| {
+            end_node.tell_root(RootMsg::CriticalEnded { kind: "members", panicked });
+        })),
+    });
+    node.attach("members", "", Mailbox::new(address.recipient(), stats), MembersMsg::Observe)
+}

@@ -1,0 +1,169 @@
+//! The nodes of the cluster as this one sees them: who is live, who died, and which two nodes keep a user's frames. The
+//! actor beside it gives this node's sign of life, and acts when nodes come and go. While the directory is away, the
+//! last view holds: nobody is declared dead for want of news.
+
+mod actor;
+mod message;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use mics_domain::ports::Peer;
+use mics_domain::rendezvous;
+
+pub use message::MembersMsg;
+
+pub(crate) use actor::start;
+
+/// Between two signs of life.
+pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
+/// A node silent for this long counts as dead.
+pub const ANNOUNCE_TTL: Duration = Duration::from_secs(6);
+/// Dead nodes that are remembered, so that their routes are not believed.
+const GRAVES: usize = 256;
+
+#[derive(Debug, Default, Clone)]
+struct View {
+    /// Never empty, in the order of the nodes' ids.
+    live: Vec<Peer>,
+    dead: VecDeque<Peer>,
+    leaving: bool,
+}
+
+/// Which nodes keep a user's frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Homes {
+    /// This node is one of them.
+    pub here: bool,
+    /// Endpoints of the others, at most two, first choice first.
+    pub elsewhere: Vec<Arc<str>>,
+}
+
+impl Homes {
+    pub fn count(&self) -> usize {
+        self.elsewhere.len() + usize::from(self.here)
+    }
+}
+
+pub struct Members {
+    me: Peer,
+    view: RwLock<Arc<View>>,
+}
+
+impl Members {
+    pub fn new(me: Peer) -> Self {
+        let view = View { live: vec![me.clone()], ..View::default() };
+        Members { me, view: RwLock::new(Arc::new(view)) }
+    }
+
+    pub fn me(&self) -> &Peer {
+        &self.me
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut View)) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut view));
+    }
+
+    /// Every live node, this one included.
+    pub fn live(&self) -> Vec<Peer> {
+        self.view().live.clone()
+    }
+
+    /// The node is known to have ended (or this incarnation of it).
+    pub fn is_dead(&self, at: &Peer) -> bool {
+        let view = self.view();
+        view.live.iter().any(|peer| peer.node == at.node && peer.boot > at.boot)
+            || view.dead.iter().any(|peer| peer.node == at.node && peer.boot == at.boot)
+    }
+
+    /// The user's home node and its replica. A node that leaves is nobody's home.
+    pub fn homes(&self, tenant: &str, user: &str) -> Homes {
+        let view = self.view();
+        let candidates: Vec<&Peer> =
+            view.live.iter().filter(|peer| !(view.leaving && peer.node == self.me.node)).collect();
+        let names: Vec<&str> = candidates.iter().map(|peer| &*peer.node).collect();
+        let (first, second) = rendezvous::ranked2(tenant, user, &names);
+        let mut homes = Homes { here: false, elsewhere: Vec::new() };
+        for peer in [first, second].into_iter().flatten().map(|index| candidates[index]) {
+            if peer.node == self.me.node { homes.here = true } else { homes.elsewhere.push(peer.endpoint.clone()) }
+        }
+        homes
+    }
+
+    /// From now on this node is nobody's home.
+    pub(crate) fn leave(&self) {
+        self.change(|view| view.leaving = true);
+    }
+
+    /// Takes over what the directory says. `keep_missing`: do not yet believe that somebody is gone. True if anything changed.
+    fn update(&self, mut live: Vec<Peer>, keep_missing: bool) -> bool {
+        let before = self.view();
+        if !live.iter().any(|peer| peer.node == self.me.node) {
+            live.push(self.me.clone());
+        }
+        if keep_missing {
+            let missing = before.live.iter().filter(|old| !live.iter().any(|peer| peer.node == old.node));
+            let missing: Vec<Peer> = missing.cloned().collect();
+            live.extend(missing);
+        }
+        live.sort_by(|a, b| a.node.cmp(&b.node));
+        if live == before.live {
+            return false;
+        }
+        let gone: Vec<Peer> = before.live.iter().filter(|old| !live.contains(old)).cloned().collect();
+        self.change(|view| {
+            view.dead.retain(|peer| !live.contains(peer));
+            view.dead.extend(gone);
+            while view.dead.len() > GRAVES {
+                view.dead.pop_front();
+            }
+            view.live = live;
+        });
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(node: &str, boot: u64) -> Peer {
+        Peer { node: node.into(), boot, endpoint: format!("http://{node}").into() }
+    }
+
+    #[test]
+    fn alone_a_node_is_everybodys_home() {
+        let members = Members::new(peer("node-1", 1));
+        assert_eq!(members.homes("t1", "u1"), Homes { here: true, elsewhere: vec![] });
+    }
+
+    #[test]
+    fn homes_are_the_first_two_choices_and_never_a_leaving_node() {
+        let members = Members::new(peer("node-1", 1));
+        assert!(members.update(["node-3", "node-2"].map(|n| peer(n, 1)).into(), false));
+        assert_eq!(members.homes("t1", "u1"), Homes { here: true, elsewhere: vec!["http://node-3".into()] });
+        let bob = Homes { here: true, elsewhere: vec!["http://node-2".into()] };
+        assert_eq!(members.homes("t1", "bob"), bob);
+        members.leave();
+        let left = vec!["http://node-2".into(), "http://node-3".into()];
+        assert_eq!(members.homes("t1", "bob"), Homes { here: false, elsewhere: left });
+    }
+
+    #[test]
+    fn the_dead_are_remembered_until_they_come_back() {
+        let members = Members::new(peer("a", 1));
+        assert!(members.update(vec![peer("a", 1), peer("b", 1), peer("c", 1)], false));
+        assert!(!members.update(vec![peer("c", 1), peer("a", 1)], true), "no news is no death");
+        assert!(members.update(vec![peer("a", 1), peer("c", 2)], false));
+        assert!(members.is_dead(&peer("b", 1)) && members.is_dead(&peer("c", 1)));
+        assert!(!members.is_dead(&peer("c", 2)) && !members.is_dead(&peer("unknown", 1)));
+        assert!(members.update(vec![peer("a", 1), peer("b", 1), peer("c", 2)], false));
+        assert!(!members.is_dead(&peer("b", 1)));
+    }
+}
