@@ -7,19 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_server::ServerHandle;
-use bytes::Bytes;
 use mics_actors::metrics::Metrics;
 use mics_actors::node::{Node, Ports};
-use mics_actors::ports::{EventsOff, MemoryDirectory, MemoryEvents, MemoryLink};
+use mics_actors::ports::{EventsOff, MemoryDirectory, MemoryEvents, MemoryLink, PeerNode};
 use mics_actors::settings::{Settings, TenantSettings};
 use mics_domain::breaker::BreakerPolicy;
+use mics_domain::delivery::Delivery;
 use mics_domain::offline::OfflineLimits;
 use mics_domain::policy::HookDefaults;
-use mics_domain::ports::{Directory, EventSink, Hooks, PeerLink};
+use mics_domain::ports::{Directory, EventSink, Hooks, PeerAnswer, PeerCall, PeerLink};
 use mics_domain::tenant::Secret;
 
 use crate::config::{GatewayConfig, Mode};
-use crate::grpc::{GrpcLink, LinkSettings, NodeServer, OfflineAccess, SendFuture, ServerSettings};
+use crate::grpc::{GrpcLink, LinkSettings, NodeServer, ServerSettings};
 use crate::hookmock::{EmbeddedHooks, MockSettings, MockTenant};
 use crate::hooks::client::{HostRules, HttpHookSettings, HttpHooks};
 use crate::hooks::{HOOK_BUDGET, sign};
@@ -97,7 +97,7 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
     let grpc_late = Arc::new(Late::default());
     let grpc = node_server(config, &grpc_late).map_err(other)?;
     let kafka = kafka(config)?;
-    let directory = directory(config)?;
+    let directory = directory(config, &grpc)?;
     let alone = directory.standalone();
     let ports = Ports {
         hooks: hooks(config, mode),
@@ -166,11 +166,11 @@ fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
     Arc::new(HttpHooks::new(settings))
 }
 
-fn directory(config: &GatewayConfig) -> Result<Arc<dyn Directory>, StartError> {
+fn directory(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dyn Directory>, StartError> {
     let Some(connection) = &config.redis_connection else { return Ok(Arc::new(MemoryDirectory::standalone())) };
     let mistakes = |mistakes: crate::redis::RedisMistakes| StartError::Redis(mistakes.to_string());
     let parsed = RedisConfig::parse(connection.expose()).map_err(mistakes)?;
-    Ok(Arc::new(RedisDirectory::new(&parsed).map_err(mistakes)?))
+    Ok(Arc::new(RedisDirectory::new(&parsed, handle(grpc)?).map_err(mistakes)?))
 }
 
 fn kafka(config: &GatewayConfig) -> Result<Option<Arc<KafkaSink>>, StartError> {
@@ -192,33 +192,25 @@ fn kafka(config: &GatewayConfig) -> Result<Option<Arc<KafkaSink>>, StartError> {
 #[derive(Default)]
 struct Late(std::sync::OnceLock<Arc<Node>>);
 
-impl mics_actors::ports::LocalDelivery for Late {
-    fn deliver(&self, message: &mics_domain::message::Message, users: &[Arc<str>]) -> Vec<u32> {
-        self.0.get().map_or_else(|| vec![0; users.len()], |node| node.deliver(message, users))
+impl PeerNode for Late {
+    fn deliver(&self, delivery: &Delivery, users: &[Arc<str>]) -> Vec<u32> {
+        self.0.get().map_or_else(|| vec![0; users.len()], |node| node.deliver(delivery, users))
+    }
+
+    fn answer(&self, call: PeerCall) -> PeerAnswer {
+        match (self.0.get(), call) {
+            (Some(node), call) => node.answer(call),
+            (None, PeerCall::Place { kept, .. }) => PeerAnswer::Placed(vec![false; kept.len()]),
+            (None, PeerCall::Lease { .. }) => PeerAnswer::Leased(Vec::new()),
+            (None, _) => PeerAnswer::Done,
+        }
     }
 }
 
-impl OfflineAccess for Late {
-    fn put<'a>(
-        &'a self,
-        tenant: &'a str,
-        user: &'a str,
-        frame: Bytes,
-        ttl_ms: u64,
-    ) -> SendFuture<'a, Result<(), String>> {
-        Box::pin(async move {
-            let tenant = self.0.get().and_then(|node| node.tenants().get(tenant)).ok_or("unknown tenant")?;
-            let frame = mics_actors::frame::binary(&frame);
-            let kept = tenant.offline.put(&user.into(), frame, ttl_ms, "grpc_in");
-            if kept { Ok(()) } else { Err("offline buffer full".into()) }
-        })
-    }
-
-    fn take<'a>(&'a self, tenant: &'a str, user: &'a str) -> SendFuture<'a, Vec<Bytes>> {
-        Box::pin(async move {
-            let Some(tenant) = self.0.get().and_then(|node| node.tenants().get(tenant)) else { return Vec::new() };
-            tenant.offline.take_all(user).iter().map(mics_actors::frame::payload).collect()
-        })
+impl Late {
+    /// An id for a delivery that came without one.
+    fn next_delivery(&self) -> u128 {
+        self.0.get().map_or(1, |node| node.next_delivery())
     }
 }
 
@@ -229,11 +221,17 @@ fn node_server(config: &GatewayConfig, node: &Arc<Late>) -> io::Result<Option<No
     }
     let token = config.cluster_grpc_token.as_ref().map(|token| token.expose().to_owned());
     let settings = ServerSettings { token, max_request_bytes: config.max_message_bytes + GRPC_OVERHEAD, threads: 1 };
-    NodeServer::start(&settings, node.clone(), node.clone()).map(Some)
+    let late = node.clone();
+    NodeServer::start(&settings, node.clone(), Arc::new(move || late.next_delivery())).map(Some)
+}
+
+/// The runtime on which this node talks to Redis and to other nodes.
+fn handle(grpc: &Option<NodeServer>) -> Result<tokio::runtime::Handle, StartError> {
+    grpc.as_ref().and_then(NodeServer::handle).ok_or_else(|| other("the node service is not running"))
 }
 
 fn link(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dyn PeerLink>, StartError> {
-    let handle = grpc.as_ref().and_then(NodeServer::handle).ok_or_else(|| other("the node service is not running"))?;
+    let handle = handle(grpc)?;
     let settings = LinkSettings {
         token: config.cluster_grpc_token.as_ref().map(|token| token.expose().to_owned()),
         breaker: BreakerPolicy {
@@ -286,6 +284,8 @@ fn settings(config: &GatewayConfig, mode: Mode) -> Settings {
         group_chunk: config.group_route_chunk_size,
         group_offline_max_users: config.group_offline_buffer_max_users,
         group_max_members: config.group_members_max_users,
+        route_cache_ttl: config.local_route_cache_ttl,
+        route_cache_bytes: config.local_route_cache_size_bytes as u64,
         hooks: HookDefaults {
             max_concurrency: config.hook_max_concurrency.unsigned_abs(),
             queue_timeout_ms: config.hook_queue_timeout.as_millis() as u64,

@@ -70,6 +70,8 @@ fn settings() -> Settings {
         group_chunk: 256,
         group_offline_max_users: 1_000,
         group_max_members: 10_000,
+        route_cache_ttl: Duration::from_secs(5),
+        route_cache_bytes: 1 << 20,
         hooks: HookDefaults { max_concurrency: 1_000, ..HookDefaults::default() },
         drain_timeout: Duration::from_secs(5),
         tenants: BTreeMap::from(["t1", "t2"].map(|id| (id.to_owned(), tenant()))),
