@@ -46,7 +46,7 @@ impl Outcome {
 
 /// Delivers a message whose request bytes are `request`.
 pub async fn deliver(from: &Rc<Live>, message: &Arc<Message>, request: &Bytes, located: Located) -> Outcome {
-    let mut fanout = match located {
+    let fanout = match located {
         Located::Single(to, routes) => {
             let mut fanout = Fanout::new(from, message, request, Urgency::Interactive, "grpc_single");
             fanout.chunk(&[to], vec![routes]).await;
@@ -58,8 +58,8 @@ pub async fn deliver(from: &Rc<Live>, message: &Arc<Message>, request: &Bytes, l
         },
         Located::Nobody(reason) => return Outcome::refused(false, reason),
     };
-    let Tally { reached, notified, buffered, skipped, .. } = std::mem::take(&mut fanout.tally);
     fanout.count();
+    let Tally { reached, notified, buffered, skipped, .. } = fanout.tally;
     let refused = (reached + notified + buffered == 0).then(|| Refusal::DeliveryFailed.reason().to_owned());
     Outcome { attempted: true, refused, notified, buffered, skipped }
 }
@@ -183,8 +183,10 @@ impl<'a> Fanout<'a> {
         let sessions = &self.from.tenant.sessions;
         let reached: Vec<u32> = users.iter().map(|user| sessions.deliver(user, &self.frame, self.urgency)).collect();
         let total: u64 = reached.iter().map(|sessions| u64::from(*sessions)).sum();
-        self.from.node.metrics.deliveries_total.with_label_values(&[&*self.from.tenant.id, "local"]).inc_by(total);
-        self.tally.here |= total > 0;
+        if total > 0 {
+            self.tally.here = true;
+            self.from.node.metrics.deliveries_total.with_label_values(&[&*self.from.tenant.id, "local"]).inc_by(total);
+        }
         reached
     }
 
@@ -246,7 +248,10 @@ impl<'a> Fanout<'a> {
         let (metrics, tenant) = (&self.from.node.metrics, [&*self.from.tenant.id]);
         let Tally { here, nodes, notified, buffered, skipped, .. } = &self.tally;
         if !self.is_group() {
-            return metrics.offline_notified_total.with_label_values(&tenant).inc_by(u64::from(*notified));
+            if *notified > 0 {
+                metrics.offline_notified_total.with_label_values(&tenant).inc();
+            }
+            return;
         }
         let touched = nodes.len() as u64 + u64::from(*here);
         metrics.group_fanout_nodes_total.with_label_values(&tenant).inc_by(touched);

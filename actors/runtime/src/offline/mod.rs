@@ -86,6 +86,9 @@ impl Offline {
 
     /// Frames that peers took.
     pub fn count_placed(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
         self.metrics.offline_buffered_total.with_label_values(&[&*self.tenant, "grpc"]).inc_by(count as u64);
     }
 
@@ -97,6 +100,9 @@ impl Offline {
 
     /// Frames handed to a session of this node, wherever they were kept.
     pub fn count_drained(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
         self.metrics.offline_drained_total.with_label_values(&[&*self.tenant, &*self.node]).inc_by(count as u64);
     }
 
