@@ -11,6 +11,7 @@ pub enum Close {
     Echo(Option<u16>),
     ProtocolError,
     InvalidUtf8,
+    /// Never sent to a client: a message beyond the cap is passed over and answered with [`FrameError::FrameTooLarge`].
     MessageTooBig,
     InternalError,
     AuthRefused(String),
@@ -154,7 +155,8 @@ impl FrameError {
     }
 }
 
-/// One row of the table in `docs/errors.md`.
+/// One row of the table in `docs/errors.md`. `client` begins with one of three instructions: "stop", "reconnect" or
+/// "reconnect after a long pause".
 #[derive(Debug, Clone, Copy)]
 pub struct CodeRow {
     pub code: &'static str,
@@ -167,11 +169,10 @@ const fn row(code: &'static str, text: &'static str, when: &'static str, client:
     CodeRow { code, text, when, client }
 }
 
-/// Close codes, in order.
+/// Close codes that a client can get, in order.
 pub const CLOSE_CODES: &[CodeRow] = &[
-    row("1002", "protocol error", "the peer broke RFC 6455", "mend the client"),
-    row("1007", "invalid utf-8", "a text message was not UTF-8", "mend the client"),
-    row("1009", "message too big", "a message beyond the hard cap", "mend the client"),
+    row("1002", "protocol error", "the peer broke RFC 6455", "stop; mend the client"),
+    row("1007", "invalid utf-8", "a text message was not UTF-8", "stop; mend the client"),
     row(
         "1011",
         "internal error",
