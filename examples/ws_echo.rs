@@ -81,7 +81,7 @@ async fn echo(wire: &TcpWire) -> io::Result<()> {
             Incoming::Text(data) => (text(&data), false),
             Incoming::Ping(data) => (frame::pong(&data), false),
             Incoming::Pong => continue,
-            Incoming::TooLarge => (frame::close(&Close::MessageTooBig), true),
+            Incoming::TooLarge => (frame::close(&Close::Echo(Some(1009))), true),
             Incoming::Close(code) => (frame::close(&Close::Echo(code)), true),
             Incoming::Broken(close) => (frame::close(&close), true),
         };

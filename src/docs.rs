@@ -14,7 +14,8 @@ pub fn errors() -> String {
         let _ = writeln!(out, "| {} | {} | {} | {} |", row.code, row.text, row.when, row.client);
     }
     out.push_str(
-        "\nA client's own close is answered with its code.\n\n## Error frames\n\nThe connection stays open.\n\n",
+        "\nAny other code, or an end without one: reconnect, jittered. A client's own close is answered with its code.\n\n\
+         ## Error frames\n\nThe connection stays open.\n\n",
     );
     out.push_str("| code | message | when |\n|---|---|---|\n");
     let when = [

@@ -204,7 +204,7 @@ async fn a_hook_beyond_the_budget_is_a_timeout() {
 }
 
 /// A back end that reads one request head and body, then does `respond` with the socket, for each connection.
-fn raw_server(respond: fn(&mut std::net::TcpStream)) -> SocketAddr {
+fn raw_server(respond: impl FnOnce(&mut std::net::TcpStream) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -218,7 +218,10 @@ fn raw_server(respond: fn(&mut std::net::TcpStream)) -> SocketAddr {
     address
 }
 
-async fn check_against(hooks: HttpHooks, respond: fn(&mut std::net::TcpStream)) -> Result<CheckAnswer, HookFailure> {
+async fn check_against(
+    hooks: HttpHooks,
+    respond: impl FnOnce(&mut std::net::TcpStream) + Send + 'static,
+) -> Result<CheckAnswer, HookFailure> {
     let base = format!("http://{}", raw_server(respond));
     hooks.check_message(&target(&base), &message(b"x")).await
 }
@@ -234,6 +237,57 @@ async fn a_connection_that_dies_is_a_network_failure() {
         let _ = s.write_all(b"SSH-2.0-x\r\n\r\n");
     };
     assert_eq!(check_against(patient(), not_http).await.unwrap_err(), HookFailure::Network);
+}
+
+/// What is asked of a back end that writes `response`, then closes the connection.
+async fn closing_after(response: &'static [u8]) -> Result<CheckAnswer, HookFailure> {
+    let respond = move |s: &mut std::net::TcpStream| {
+        let _ = s.write_all(response);
+    };
+    check_against(patient(), respond).await
+}
+
+/// Every cut body here parses: as a yes, or, cut at its very beginning, as a no.
+#[actix_rt::test]
+async fn a_body_that_is_cut_or_has_no_told_end_is_a_network_failure() {
+    let cut: [&[u8]; 9] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\x10\x01",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\x10\x01\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\x10\x01\r\n0\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n\x10\x01",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\x10\x01",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n\x10\x01",
+        b"HTTP/1.0 200 OK\r\n\r\n\x10\x01",
+    ];
+    for response in cut {
+        let answer = closing_after(response).await;
+        assert_eq!(answer.unwrap_err(), HookFailure::Network, "{}", response.escape_ascii());
+    }
+}
+
+#[actix_rt::test]
+async fn a_body_with_a_told_end_is_taken_however_the_connection_ends() {
+    let yes: [&[u8]; 4] = [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n\x10\x01",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\x10\r\n1\r\n\x01\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nContent-Length: 0\r\n\r\n2\r\n\x10\x01\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n\x10\x01",
+    ];
+    let empty: [&[u8]; 5] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.0 204 No Content\r\n\r\n",
+    ];
+    for (responses, allow) in [(&yes[..], true), (&empty[..], false)] {
+        for response in responses {
+            let answer = closing_after(response).await;
+            assert_eq!(answer.map(|answer| answer.allow), Ok(allow), "{}", response.escape_ascii());
+        }
+    }
 }
 
 #[actix_rt::test]
@@ -308,6 +362,14 @@ async fn what_cannot_be_reached_is_a_network_failure() {
         let answer = patient().check_message(&target(&base), &message(b"x")).await;
         assert_eq!(answer.unwrap_err(), HookFailure::Network, "{base}");
     }
+}
+
+#[actix_rt::test]
+async fn host_names_are_looked_up_and_may_lead_to_loopback() {
+    let mock = serve(settings(), Arc::default());
+    let base = mock.base.replace("127.0.0.1", "localhost");
+    assert!(patient().check_message(&target(&base), &message(b"x")).await.unwrap().allow);
+    mock.handle.stop(false).await;
 }
 
 #[actix_rt::test]

@@ -326,7 +326,6 @@ fn close_and_error_codes_are_those_of_the_table() {
     let ours = [
         ("protocol_error", Close::ProtocolError),
         ("invalid_utf8", Close::InvalidUtf8),
-        ("message_too_big", Close::MessageTooBig),
         ("internal_error", Close::InternalError),
         ("auth_refused", Close::AuthRefused("why".into())),
         ("invalid_tenant", Close::InvalidTenant),

@@ -2,19 +2,17 @@
 //! count; where a call may go is decided by [`HostRules`].
 
 use std::cell::OnceCell;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::{Uri, Version, header};
+use awc::http::header::{self, HeaderMap};
+use awc::http::{StatusCode, Uri};
 use bytes::Bytes;
 use mics_domain::policy::{HookFailure, HookOp};
 
+use super::connect::{self, Clients, is_link_local};
 use super::{HOOK_BUDGET, HookPort, Transport};
-
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
-/// Far above the permits of all tenants, so that no call waits in the client's own queue.
-const CONNECTION_LIMIT: usize = 4096;
 
 /// How the HTTP client behaves.
 #[derive(Debug, Clone)]
@@ -31,7 +29,8 @@ impl Default for HttpHookSettings {
     }
 }
 
-/// Which hosts may be called. Without patterns: any, except literal link-local and metadata addresses.
+/// Which hosts may be called. Without patterns: any, except link-local and metadata addresses. A pattern allows those
+/// only as the literal address: a name that leads there is never followed.
 #[derive(Debug, Clone, Default)]
 pub struct HostRules {
     /// Lower case; a host, or `*.suffix` for every host below it.
@@ -57,19 +56,6 @@ impl HostRules {
             Some(suffix) => suffix.starts_with('.') && host.len() > suffix.len() && host.ends_with(suffix),
             None => *pattern == host,
         })
-    }
-}
-
-/// Addresses that mean "this machine's own surroundings", among them the clouds' metadata services.
-fn is_link_local(address: IpAddr) -> bool {
-    const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local()
-                || v6 == METADATA_V6
-                || v6.to_ipv4().is_some_and(|v4: Ipv4Addr| v4.is_link_local())
-        }
     }
 }
 
@@ -107,7 +93,7 @@ impl Default for HttpHooks {
 
 impl Transport for Http {
     async fn exchange(&self, op: HookOp, base: &str, body: Vec<u8>) -> Result<Bytes, HookFailure> {
-        post(self.url(op, base)?, body, self.settings.max_response_bytes).await
+        post(&clients(), self.url(op, base)?, body, self.settings.max_response_bytes).await
     }
 }
 
@@ -126,33 +112,48 @@ impl Http {
 
 thread_local! {
     /// `awc::Client` belongs to one thread.
-    static CLIENT: OnceCell<awc::Client> = const { OnceCell::new() };
+    static CLIENTS: OnceCell<Clients> = const { OnceCell::new() };
 }
 
-fn client() -> awc::Client {
-    CLIENT.with(|cell| cell.get_or_init(build_client).clone())
+fn clients() -> Clients {
+    CLIENTS.with(|cell| cell.get_or_init(|| Clients::new(connect::public_tls())).clone())
 }
 
-fn build_client() -> awc::Client {
-    // The connector panics without a process-wide provider; an error means that one is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let connector = awc::Connector::new()
-        .max_http_version(Version::HTTP_11)
-        .limit(CONNECTION_LIMIT)
-        .conn_lifetime(CONNECTION_LIFETIME);
-    awc::Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
-}
-
-/// Head and body leave in one write, so Nagle's algorithm never holds a small request back.
-async fn post(url: Uri, body: Vec<u8>, max_response_bytes: usize) -> Result<Bytes, HookFailure> {
-    let request = client().post(url).insert_header((header::CONTENT_TYPE, super::CONTENT_TYPE));
+/// One exchange: the whole body of a 2xx answer, or why there is none.
+async fn post(clients: &Clients, url: Uri, body: Vec<u8>, max_response_bytes: usize) -> Result<Bytes, HookFailure> {
+    let request = clients.post(url).ok_or(HookFailure::Network)?;
+    let request = request.insert_header((header::CONTENT_TYPE, super::CONTENT_TYPE));
     let mut response = request.send_body(body).await.map_err(send_failure)?;
     status_failure(response.status().as_u16())?;
-    let announced = response.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    let body = response.body().limit(max_response_bytes).await.map_err(body_failure)?;
-    // awc takes the end of the connection for the end of the body, and half a protobuf may well parse. (Of a chunked
-    // body it does not tell which end it was.)
-    if announced.is_some_and(|bytes| body.len() < bytes) { Err(HookFailure::Network) } else { Ok(body) }
+    match framing(response.status(), response.headers()) {
+        Framing::Empty => Ok(Bytes::new()),
+        Framing::Told => response.body().limit(max_response_bytes).await.map_err(body_failure),
+        Framing::UntilClose => Err(HookFailure::Network),
+    }
+}
+
+/// How a response tells where its body ends.
+#[derive(Debug, PartialEq, Eq)]
+enum Framing {
+    Empty,
+    /// By a length or by chunks.
+    Told,
+    /// By the end of the connection, which a broken connection has as well: half a protobuf may well parse. (Of such a
+    /// body awc reads nothing in HTTP/1.1, and no end in HTTP/1.0.)
+    UntilClose,
+}
+
+fn framing(status: StatusCode, headers: &HeaderMap) -> Framing {
+    let value = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let chunked = value(header::TRANSFER_ENCODING).is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
+    let length = value(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    match length {
+        _ if status == StatusCode::NO_CONTENT => Framing::Empty,
+        _ if chunked => Framing::Told,
+        Some(0) => Framing::Empty,
+        Some(_) => Framing::Told,
+        None => Framing::UntilClose,
+    }
 }
 
 /// What an HTTP status means: 2xx is an answer.

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod codec;
+mod connect;
 pub mod sign;
 
 use std::future::Future;

@@ -11,7 +11,6 @@ pub enum Close {
     Echo(Option<u16>),
     ProtocolError,
     InvalidUtf8,
-    MessageTooBig,
     InternalError,
     AuthRefused(String),
     InvalidTenant,
@@ -31,7 +30,6 @@ impl Close {
             Close::Echo(code) => return *code,
             Close::ProtocolError => 1002,
             Close::InvalidUtf8 => 1007,
-            Close::MessageTooBig => 1009,
             Close::InternalError => 1011,
             Close::AuthRefused(_) => 4001,
             Close::InvalidTenant => 4002,
@@ -50,7 +48,6 @@ impl Close {
             Close::Echo(_) => "",
             Close::ProtocolError => "protocol error",
             Close::InvalidUtf8 => "invalid utf-8",
-            Close::MessageTooBig => "message too big",
             Close::InternalError => "internal error",
             Close::AuthRefused(reason) => reason,
             Close::InvalidTenant => "invalid tenant",
@@ -154,7 +151,8 @@ impl FrameError {
     }
 }
 
-/// One row of the table in `docs/errors.md`.
+/// One row of the table in `docs/errors.md`. `client` begins with one of three instructions: "stop", "reconnect" or
+/// "reconnect after a long pause".
 #[derive(Debug, Clone, Copy)]
 pub struct CodeRow {
     pub code: &'static str,
@@ -167,11 +165,10 @@ const fn row(code: &'static str, text: &'static str, when: &'static str, client:
     CodeRow { code, text, when, client }
 }
 
-/// Close codes, in order.
+/// Close codes that a client can get, in order.
 pub const CLOSE_CODES: &[CodeRow] = &[
-    row("1002", "protocol error", "the peer broke RFC 6455", "mend the client"),
-    row("1007", "invalid utf-8", "a text message was not UTF-8", "mend the client"),
-    row("1009", "message too big", "a message beyond the hard cap", "mend the client"),
+    row("1002", "protocol error", "the peer broke RFC 6455", "stop; mend the client"),
+    row("1007", "invalid utf-8", "a text message was not UTF-8", "stop; mend the client"),
     row(
         "1011",
         "internal error",

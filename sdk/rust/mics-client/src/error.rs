@@ -24,19 +24,20 @@ impl CloseInfo {
 /// What a client does after a close code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseAction {
-    /// Another try cannot help until the application changes something: 4001 refused token, 4002 unknown tenant,
-    /// 4409 replaced by a newer connection of the same device.
+    /// Another try cannot help until something else changes: 1002 and 1007 (this client breaks the protocol and would
+    /// be refused again), 4001 refused token, 4002 unknown tenant, 4409 replaced by a newer connection of the same
+    /// device, 4410 kicked.
     Stop,
-    /// Try again soon, with jitter: 1006, 4100, 4200, 4408 and every unknown code.
+    /// Try again soon, with jitter: 1006, 1011, 4100, 4200, 4408 and every unknown code.
     Retry,
-    /// Try again, but only after a long pause: 4429 connection limit.
+    /// Try again, but only after a long pause: 4429, a connection limit or two clients with one device id.
     RetryLater,
 }
 
-/// Tells what to do after the close code `code`.
+/// Tells what to do after the close code `code`, as the gateway's table of codes (`docs/errors.md`) says.
 pub fn close_action(code: u16) -> CloseAction {
     match code {
-        4001 | 4002 | 4409 => CloseAction::Stop,
+        1002 | 1007 | 4001 | 4002 | 4409 | 4410 => CloseAction::Stop,
         4429 => CloseAction::RetryLater,
         _ => CloseAction::Retry,
     }
@@ -109,10 +110,10 @@ mod tests {
 
     #[test]
     fn close_codes_say_whether_to_come_back() {
-        for code in [4001, 4002, 4409] {
+        for code in [1002, 1007, 4001, 4002, 4409, 4410] {
             assert_eq!(close_action(code), CloseAction::Stop, "{code}");
         }
-        for code in [1000, 1001, 1005, 1006, 4100, 4200, 4408] {
+        for code in [1000, 1001, 1005, 1006, 1009, 1011, 4100, 4200, 4408, 4999] {
             assert_eq!(close_action(code), CloseAction::Retry, "{code}");
         }
         assert_eq!(close_action(4429), CloseAction::RetryLater);

@@ -88,7 +88,7 @@ async fn a_link_that_breaks_without_a_close_is_reopened() {
 
 #[tokio::test]
 async fn terminal_codes_end_the_client() {
-    for code in [4001, 4002, 4409] {
+    for code in [1002, 1007, 4001, 4002, 4409, 4410] {
         let gate = Gate::start().await;
         let (client, events, conn) = gate.pair(quick()).await;
         conn.close(code, "go away").await;
