@@ -120,8 +120,13 @@ impl Drop for Counted {
 }
 
 impl Node {
-    /// Starts the control thread and the root actor. Needs a running actix system.
+    /// Starts the control thread and the node's own actors. Needs a running actix system.
     pub fn start(settings: Settings, ports: Ports, metrics: Metrics) -> Arc<Self> {
+        Self::start_on(Arbiter::new().handle(), settings, ports, metrics)
+    }
+
+    /// The same with the node's own actors on a thread that is there already.
+    pub fn start_on(control: ArbiterHandle, settings: Settings, ports: Ports, metrics: Metrics) -> Arc<Self> {
         let Ports { hooks, directory, link, events } = ports;
         let id: Arc<str> = settings.node_id.as_str().into();
         let me = Peer { node: id.clone(), boot: unix_ms().max(0) as u64, endpoint: settings.endpoint.as_str().into() };
@@ -138,7 +143,7 @@ impl Node {
                 link,
                 events,
                 tenants: OnceLock::new(),
-                control: Arbiter::new().handle(),
+                control,
                 root: Mutex::default(),
                 members_actor: OnceLock::new(),
                 origin: origin(&me),
