@@ -1,228 +1,379 @@
-//! Node to node over the loopback: the real service, the real link.
+//! Node to node over the loopback: the real service, the real link, nothing failing.
 
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+mod grpc;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mics::grpc::{GrpcLink, LinkSettings, NodeServer, OfflineAccess, SendFuture, ServerSettings};
-use mics_actors::ports::LocalDelivery;
-use mics_domain::breaker::BreakerPolicy;
-use mics_domain::message::{Kind, Message};
-use mics_domain::ports::{LinkError, PeerLink};
+use futures_util::stream::{self, StreamExt as _};
+use grpc::{LOOPBACK, PATIENCE, eventually, link, link_settings, server_settings, start};
+use mics::grpc::{GrpcLink, LinkSettings, NodeServer};
+use mics_actors::contract::link::{self as contract, Linked, Recorder, delivery, users, waiting};
+use mics_actors::frame;
+use mics_domain::ports::{LinkError, PeerCall, PeerLink};
+use mics_proto::message::MessageRequest;
 use mics_proto::node::node_gateway_client::NodeGatewayClient;
-use mics_proto::node::{BufferOfflineRequest, DrainOfflineRequest, ForwardBatchRequest};
-use tokio::time::{Instant, sleep, timeout};
-use tonic::Code;
+use mics_proto::node::node_gateway_server::{NodeGateway, NodeGatewayServer};
+use mics_proto::node::{
+    BufferOfflineRequest, DrainOfflineRequest, DrainOfflineResponse, ForwardAck, ForwardBatchRequest,
+    ForwardSingleRequest, ForwardsRequest, ForwardsResponse, LeaseRequest, LeaseResponse, NudgeRequest, NudgeResponse,
+    PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse, SettleRequest, SettleResponse,
+};
+use prost::Message as _;
+use tokio::time::{Instant, timeout};
+use tonic::{Code, Request, Response, Status, Streaming};
 
-/// Has as many sessions of a user as the user's name has letters; `nobody` has none.
-#[derive(Default)]
-struct Node {
-    seen: Mutex<Vec<Message>>,
-    buffered: Mutex<Vec<(String, String, Bytes, u64)>>,
-}
-
-impl LocalDelivery for Node {
-    fn deliver(&self, message: &Message, users: &[Arc<str>]) -> Vec<u32> {
-        self.seen.lock().unwrap().push(message.clone());
-        users.iter().map(|user| if &**user == "nobody" { 0 } else { user.len() as u32 }).collect()
-    }
-}
-
-impl OfflineAccess for Node {
-    fn put<'a>(
-        &'a self,
-        tenant: &'a str,
-        user: &'a str,
-        frame: Bytes,
-        ttl_ms: u64,
-    ) -> SendFuture<'a, Result<(), String>> {
-        Box::pin(async move {
-            if user == "full" {
-                return Err("offline buffer full".to_owned());
-            }
-            self.buffered.lock().unwrap().push((tenant.to_owned(), user.to_owned(), frame, ttl_ms));
-            Ok(())
-        })
-    }
-
-    fn take<'a>(&'a self, _tenant: &'a str, _user: &'a str) -> SendFuture<'a, Vec<Bytes>> {
-        Box::pin(async move { self.buffered.lock().unwrap().drain(..).map(|(.., frame, _)| frame).collect() })
-    }
-}
-
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-fn start(token: Option<&str>) -> (NodeServer, Arc<Node>, String) {
-    let node = Arc::new(Node::default());
-    let settings = ServerSettings { token: token.map(str::to_owned), max_request_bytes: 16 << 20, threads: 1 };
-    let server = NodeServer::start(&settings, node.clone(), node.clone()).expect("a server");
-    let address = server.listen(LOOPBACK).expect("a port");
-    (server, node, format!("http://{address}"))
-}
-
-fn link(server: &NodeServer, token: Option<&str>) -> GrpcLink {
-    let settings = LinkSettings {
-        token: token.map(str::to_owned),
-        breaker: BreakerPolicy { failure_threshold: 2, open_ms: 600_000 },
-        idle: Duration::from_secs(600),
-    };
-    GrpcLink::new(&settings, server.handle().expect("a running server")).expect("a link")
-}
-
-fn message() -> Message {
-    Message {
-        tenant: "t1".into(),
-        user: "alice".into(),
-        device: "phone".into(),
-        msg_id: "m1".into(),
-        kind: Kind::Group,
-        to_user: String::new(),
-        group: "g1".into(),
-        body: Bytes::from_static(b"\x00body"),
-        timestamp_ms: 42,
-        unknown_fields: Bytes::new(),
-    }
-}
-
-fn users(names: &[&str]) -> Vec<Arc<str>> {
-    names.iter().map(|name| (*name).into()).collect()
-}
-
-/// A busy machine may miss a first deadline of 250 ms; forwards are safe to repeat.
-async fn forward(link: &GrpcLink, endpoint: &str, names: &[&str]) -> Result<Vec<u32>, LinkError> {
-    let give_up = Instant::now() + Duration::from_secs(20);
-    loop {
-        match link.forward(endpoint, &message(), &users(names)).await {
-            Err(LinkError::Deadline) if Instant::now() < give_up => sleep(Duration::from_millis(20)).await,
-            answer => return answer,
-        }
-    }
+fn nudge() -> PeerCall {
+    PeerCall::Nudge { tenant: "t1".into(), users: users(&["bob"]) }
 }
 
 #[tokio::test]
-async fn answers_how_many_sessions_each_user_had() {
-    let (server, node, endpoint) = start(None);
-    let link = link(&server, None);
-    assert_eq!(forward(&link, &endpoint, &["bob", "nobody", "carol"]).await, Ok(vec![3, 0, 5]));
-    assert_eq!(forward(&link, &endpoint, &["nobody"]).await, Ok(vec![0]));
-    assert_eq!(forward(&link, &endpoint, &[]).await, Ok(vec![]));
-    assert_eq!(link.peers(), 1, "one channel serves all calls");
-    let seen = node.seen.lock().unwrap();
-    let (got, sent) = (&seen[0], message());
-    assert_eq!((&got.tenant, &got.user, &got.device, got.kind), (&sent.tenant, &sent.user, &sent.device, sent.kind));
-    assert_eq!((&got.msg_id, &got.group, &got.body, got.timestamp_ms), (&sent.msg_id, &sent.group, &sent.body, 42));
-}
-
-#[tokio::test]
-async fn ten_thousand_recipients_fit_one_call() {
-    let (server, _node, endpoint) = start(None);
-    let link = link(&server, None);
-    let names: Vec<String> = (0..10_000).map(|n| format!("user-{n:05}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    assert_eq!(forward(&link, &endpoint, &names).await, Ok(vec![10; 10_000]));
+async fn keeps_the_contract_of_the_port() {
+    contract::run_all(|node| async move {
+        let (server, endpoint) = start(node, None);
+        Linked { link: link(&server, &link_settings()), endpoint, held: Box::new(server) }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn callers_without_the_token_are_refused_and_counted() {
-    let (server, node, endpoint) = start(Some("s3cret"));
+    let node = Arc::<Recorder>::default();
+    let (server, endpoint) = start(node.clone(), Some("s3cret"));
+    let with =
+        |token: Option<&str>| link(&server, &LinkSettings { token: token.map(str::to_owned), ..link_settings() });
     for wrong in [None, Some(""), Some("s3cre"), Some("s3crets")] {
-        let answer = forward(&link(&server, wrong), &endpoint, &["bob"]).await;
-        assert!(matches!(answer, Err(LinkError::Refused(_))), "{wrong:?}: {answer:?}");
+        let link = with(wrong);
+        let refused = Err(LinkError::Refused("Unauthenticated: unauthorized".to_owned()));
+        assert_eq!(link.forward(&endpoint, &delivery(1), &users(&["bob"])).await, refused, "{wrong:?}");
+        assert!(matches!(link.call(&endpoint, nudge()).await, Err(LinkError::Refused(_))), "{wrong:?}");
+        assert_eq!(link.counts().forward_failures, [("Unauthenticated", 1)]);
+        assert_eq!(link.counts().call_failures, [("Unauthenticated", 1)]);
     }
-    assert!(server.unauthorized() >= 4, "repetitions count as well");
-    assert!(node.seen.lock().unwrap().is_empty());
-    assert_eq!(forward(&link(&server, Some("s3cret")), &endpoint, &["bob"]).await, Ok(vec![3]));
+    assert_eq!(server.unauthorized(), 8);
+    assert!(node.deliveries().is_empty() && node.calls().is_empty());
+    let right = with(Some("s3cret"));
+    assert_eq!(right.forward(&endpoint, &delivery(1), &users(&["bob"])).await, Ok(vec![3]));
+    assert!(right.call(&endpoint, nudge()).await.is_ok());
+    assert!(
+        GrpcLink::new(
+            &LinkSettings { token: Some("line\nbreak".to_owned()), ..link_settings() },
+            server.handle().expect("a runtime")
+        )
+        .is_err()
+    );
 }
 
 #[tokio::test]
-async fn a_black_holed_peer_costs_its_deadlines_and_then_nothing() {
-    let (server, ..) = start(None);
-    let link = link(&server, None);
-    let silent = TcpListener::bind(LOOPBACK).expect("a socket that nobody serves");
-    let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
-    for calls in 1..=2 {
-        let answer = timeout(Duration::from_secs(20), link.forward(&endpoint, &message(), &users(&["bob"]))).await;
-        assert_eq!(answer.expect("ends by itself"), Err(LinkError::Deadline));
-        assert_eq!(link.attempts(), 2 * calls, "one repetition per call");
-    }
-    let answer = link.forward(&endpoint, &message(), &users(&["bob"])).await;
-    assert_eq!(answer, Err(LinkError::Unavailable("circuit open".to_owned())));
-    assert_eq!((link.attempts(), link.refused_by_breaker()), (4, 1), "an open breaker sends nothing");
+async fn a_caller_that_goes_away_takes_nothing_back() {
+    let node = Arc::<Recorder>::default();
+    let (server, endpoint) = start(node.clone(), None);
+    let link = link(&server, &link_settings());
+    drop(link.forward(&endpoint, &delivery(1), &users(&["bob"])));
+    drop(link.call(&endpoint, nudge()));
+    eventually("both arrive", || node.deliveries().len() == 1 && node.calls().len() == 1).await;
 }
 
 #[tokio::test]
-async fn a_peer_that_is_not_there_is_unavailable_and_does_not_affect_others() {
-    let (server, _node, endpoint) = start(None);
-    let link = link(&server, None);
-    let gone = TcpListener::bind(LOOPBACK).expect("a port").local_addr().expect("an address");
-    for _ in 0..4 {
-        let answer = link.forward(&format!("http://{gone}"), &message(), &users(&["bob"])).await;
-        assert!(matches!(answer, Err(LinkError::Unavailable(_) | LinkError::Deadline)), "{answer:?}");
-    }
-    assert_eq!(forward(&link, &endpoint, &["bob"]).await, Ok(vec![3]));
-    let answer = link.forward("not an endpoint", &message(), &users(&["bob"])).await;
+async fn what_is_no_endpoint_is_refused() {
+    let (server, _) = start(Arc::<Recorder>::default(), None);
+    let link = link(&server, &link_settings());
+    let answer = link.forward("not an endpoint", &delivery(1), &users(&["bob"])).await;
     assert!(matches!(answer, Err(LinkError::Refused(_))), "{answer:?}");
+    assert_eq!(link.peers(), 0);
 }
 
 #[tokio::test]
-async fn channels_that_nobody_uses_are_closed() {
-    let (server, _node, endpoint) = start(None);
-    let settings = LinkSettings {
-        token: None,
-        breaker: BreakerPolicy { failure_threshold: 100, open_ms: 1 },
-        idle: Duration::from_millis(200),
-    };
-    let link = GrpcLink::new(&settings, server.handle().expect("a runtime")).expect("a link");
-    assert_eq!(forward(&link, &endpoint, &["bob"]).await, Ok(vec![3]));
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while link.peers() > 0 {
-        assert!(Instant::now() < give_up, "the channel was never closed");
-        sleep(Duration::from_millis(20)).await;
+async fn connections_that_nobody_uses_are_closed() {
+    let node = Arc::<Recorder>::default();
+    let (server, endpoint) = start(node.clone(), None);
+    let link = link(&server, &LinkSettings { idle: Duration::from_millis(200), ..link_settings() });
+    assert_eq!(link.forward(&endpoint, &delivery(1), &users(&["bob"])).await, Ok(vec![3]));
+    eventually("the connection is closed", || link.peers() == 0).await;
+    assert_eq!(link.forward(&endpoint, &delivery(2), &users(&["bob"])).await, Ok(vec![3]));
+    assert_eq!(link.counts().streams, 2);
+}
+
+/// A thread's forwards, `window` of them under way at a time.
+fn caller(link: &GrpcLink, endpoint: &str, caller: u128, each: u128, window: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (bob, deliveries) = (users(&["bob"]), (0..each).map(|n| delivery(caller << 32 | n)).collect::<Vec<_>>());
+    let forwards = deliveries.iter().map(|delivery| link.forward(endpoint, delivery, &bob));
+    let answers = stream::iter(forwards).buffered(window);
+    let failed = answers.filter(|answer| std::future::ready(*answer != Ok(vec![3])));
+    assert_eq!(runtime.block_on(failed.collect::<Vec<_>>()), []);
+}
+
+/// Callers of a thread each, all at once.
+fn callers(link: &GrpcLink, endpoint: &str, count: u128, each: u128, window: usize) {
+    std::thread::scope(|scope| {
+        for n in 0..count {
+            scope.spawn(move || caller(link, endpoint, n, each, window));
+        }
+    });
+}
+
+#[test]
+fn forwards_of_each_of_several_threads_arrive_in_order() {
+    let node = Arc::<Recorder>::default();
+    let (server, endpoint) = start(node.clone(), None);
+    let link = link(&server, &link_settings());
+    let (count, each) = (4, 3_000);
+    callers(&link, &endpoint, count, each, 200);
+    let seen: Vec<u128> = node.deliveries().iter().map(|(delivery, _)| delivery.id >> 64).collect();
+    for caller in 0..count {
+        let of_caller: Vec<u128> = seen.iter().filter(|n| *n >> 32 == caller).map(|n| n & 0xffff_ffff).collect();
+        assert_eq!(of_caller, (0..each).collect::<Vec<_>>(), "caller {caller}");
     }
-    assert_eq!(forward(&link, &endpoint, &["bob"]).await, Ok(vec![3]));
+    let counts = link.counts();
+    assert_eq!((counts.forwards, counts.sent, counts.streams, counts.reconnects), (12_000, 12_000, 1, 0));
+    assert!(counts.batches < counts.sent, "under load several forwards share a write: {counts:?}");
 }
 
 #[tokio::test]
-async fn offline_frames_are_put_and_taken() {
-    let (_server, node, endpoint) = start(None);
+async fn a_forward_beyond_the_limit_is_refused_and_holds_nobody_up() {
+    let node = Arc::<Recorder>::default();
+    let (server, endpoint) = start(node.clone(), None);
+    let link = link(&server, &LinkSettings { max_message_bytes: 10_000, ..link_settings() });
+    let mut large = delivery(1);
+    large.request = Bytes::from(vec![0; 10_000]);
+    let answer = link.forward(&endpoint, &large, &users(&["bob"])).await;
+    assert!(matches!(answer, Err(LinkError::Refused(_))), "{answer:?}");
+    // Batches keep within the limit as well.
+    large.request.truncate(5_000);
+    let bob = users(&["bob"]);
+    let answers = futures_util::future::join_all((0..50).map(|_| link.forward(&endpoint, &large, &bob))).await;
+    assert_eq!(answers, vec![Ok(vec![3]); 50]);
+    assert_eq!((link.counts().forwards, link.counts().reconnects), (50, 0));
+}
+
+#[tokio::test]
+async fn a_peer_with_a_lower_limit_costs_the_large_forward_only() {
+    let node = Arc::<Recorder>::default();
+    let settings = mics::grpc::ServerSettings { max_message_bytes: 10_000, ..server_settings(None) };
+    let server = NodeServer::start(&settings, node.clone(), grpc::next_id()).expect("a server");
+    let endpoint = format!("http://{}", server.listen(LOOPBACK).expect("a port"));
+    let link = link(&server, &link_settings());
+    let (mut large, small, bob) = (delivery(1), delivery(2), users(&["bob"]));
+    large.request = Bytes::from(vec![0; 20_000]);
+    let answer = link.forward(&endpoint, &large, &bob).await;
+    assert!(matches!(answer, Err(LinkError::Unavailable(_))), "{answer:?}");
+    assert_eq!(link.forward(&endpoint, &small, &bob).await, Ok(vec![3]));
+}
+
+fn message(tenant: &str) -> MessageRequest {
+    MessageRequest { tenant_id: tenant.to_owned(), msg_id: "m1".to_owned(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn the_reference_nodes_forwards_work() {
+    let node = Arc::<Recorder>::default();
+    let (_server, endpoint) = start(node.clone(), None);
     let mut peer = NodeGatewayClient::connect(endpoint).await.expect("a connection");
-    let put = |user: &str, ttl_seconds| BufferOfflineRequest {
-        tenant_id: "t1".into(),
-        to_user_id: user.into(),
-        server_frame: Bytes::from_static(b"frame"),
-        ttl_seconds,
+    let mut single = ForwardSingleRequest {
+        tenant_id: "t1".to_owned(),
+        to_user_id: "bob".to_owned(),
+        message: Some(message("forged")),
+        delivery_id: Bytes::new(),
     };
-    assert!(peer.buffer_offline(put("bob", 0)).await.expect("an answer").into_inner().ok);
-    assert!(peer.buffer_offline(put("bob", 7)).await.expect("an answer").into_inner().ok);
-    let full = peer.buffer_offline(put("full", 7)).await.expect("an answer").into_inner();
-    assert_eq!((full.ok, full.reason.as_str()), (false, "offline buffer full"));
-    let ttls: Vec<u64> = node.buffered.lock().unwrap().iter().map(|(.., ttl)| *ttl).collect();
-    assert_eq!(ttls, [300_000, 7_000]);
-    let drain = DrainOfflineRequest { tenant_id: "t1".into(), user_id: "bob".into() };
-    assert_eq!(peer.drain_offline(drain).await.expect("an answer").into_inner().server_frames.len(), 2);
-    let empty = ForwardBatchRequest { tenant_id: "t1".into(), to_user_ids: vec![], message: None };
+    let ack = peer.forward_single(single.clone()).await.expect("an answer").into_inner();
+    assert_eq!(ack, ForwardAck { ok: true, reason: String::new(), sessions_reached: vec![3] });
+    single.delivery_id = Bytes::copy_from_slice(&7_u128.to_be_bytes());
+    peer.forward_single(single.clone()).await.expect("an answer");
+    let to_user_ids = vec!["carol".to_owned(), "nobody".to_owned()];
+    let batch = ForwardBatchRequest {
+        tenant_id: "t1".to_owned(),
+        to_user_ids,
+        message: Some(message("")),
+        delivery_id: Bytes::new(),
+    };
+    let ack = peer.forward_batch(batch).await.expect("an answer").into_inner();
+    assert_eq!(ack.sessions_reached, [5, 0]);
+    let seen = node.deliveries();
+    assert_eq!(seen.iter().map(|(delivery, _)| delivery.id).collect::<Vec<_>>(), [1000, 7, 1001]);
+    for (delivery, _) in &seen {
+        assert_eq!(&*delivery.tenant, "t1");
+        assert_eq!(MessageRequest::decode(delivery.request.clone()), Ok(message("t1")), "the call's tenant counts");
+    }
+    single.delivery_id = Bytes::from_static(b"short");
+    assert_eq!(peer.forward_single(single).await.expect_err("no id").code(), Code::InvalidArgument);
+    let empty = ForwardBatchRequest { tenant_id: "t1".to_owned(), ..Default::default() };
     assert_eq!(peer.forward_batch(empty).await.expect_err("no message").code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
-async fn sockets_accepted_elsewhere_can_be_handed_over_and_refused_after_the_stop() {
-    let (server, ..) = start(None);
-    let sockets = server.sockets();
+async fn the_reference_nodes_offline_calls_work() {
+    let node = Arc::<Recorder>::default();
+    let (_server, endpoint) = start(node.clone(), None);
+    let mut peer = NodeGatewayClient::connect(endpoint).await.expect("a connection");
+    let put = |user: &str, ttl_seconds| BufferOfflineRequest {
+        tenant_id: "t1".to_owned(),
+        to_user_id: user.to_owned(),
+        server_frame: Bytes::from_static(b"a server frame"),
+        ttl_seconds,
+    };
+    for (ttl_seconds, ttl_ms) in [(0, 300_000), (-1, 300_000), (7, 7_000)] {
+        assert!(peer.buffer_offline(put("bob", ttl_seconds)).await.expect("an answer").into_inner().ok);
+        let Some(PeerCall::Place { tenant, kept }) = node.calls().pop() else { panic!("{:?}", node.calls()) };
+        assert_eq!((&*tenant, &*kept[0].user, kept[0].ttl_ms, kept[0].devices.len()), ("t1", "bob", ttl_ms, 0));
+        assert_eq!(kept[0].frame, frame::binary(b"a server frame"));
+    }
+    let full = peer.buffer_offline(put("full", 7)).await.expect("an answer").into_inner();
+    assert_eq!((full.ok, full.reason.as_str()), (false, "offline buffer full"));
+    let drain = DrainOfflineRequest { tenant_id: "t1".to_owned(), user_id: "bob".to_owned() };
+    let drained = peer.drain_offline(drain).await.expect("an answer").into_inner().server_frames;
+    let expected: Vec<Bytes> = waiting("bob").iter().map(|kept| frame::payload(&kept.frame)).collect();
+    assert_eq!(drained, expected);
+    let calls = node.calls();
+    let [.., PeerCall::Lease { device, hold_ms: 5_000, .. }, PeerCall::Settle { taken, released, .. }] = &calls[..]
+    else {
+        panic!("{calls:?}")
+    };
+    assert_eq!((&**device, taken, released.len()), ("", &waiting("bob").iter().map(|k| k.id).collect(), 0));
+}
+
+/// A node of the contract's first version: two forwards, and nothing beyond.
+struct Older(Arc<Recorder>);
+
+impl Older {
+    fn take(&self, tenant: String, to: Vec<String>, message: Option<MessageRequest>) -> Response<ForwardAck> {
+        use mics_actors::ports::PeerNode as _;
+        let request = message.expect("a message").encode_to_vec().into();
+        let to: Vec<Arc<str>> = to.into_iter().map(Arc::from).collect();
+        self.0.deliver(&mics_domain::delivery::Delivery { tenant: tenant.into(), id: 0, request }, &to);
+        Response::new(ForwardAck { ok: true, ..Default::default() })
+    }
+}
+
+#[tonic::async_trait]
+impl NodeGateway for Older {
+    async fn forward_single(&self, request: Request<ForwardSingleRequest>) -> Result<Response<ForwardAck>, Status> {
+        let request = request.into_inner();
+        Ok(self.take(request.tenant_id, vec![request.to_user_id], request.message))
+    }
+    async fn forward_batch(&self, request: Request<ForwardBatchRequest>) -> Result<Response<ForwardAck>, Status> {
+        let request = request.into_inner();
+        Ok(self.take(request.tenant_id, request.to_user_ids, request.message))
+    }
+    async fn buffer_offline(&self, _: Request<BufferOfflineRequest>) -> Result<Response<ForwardAck>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn drain_offline(&self, _: Request<DrainOfflineRequest>) -> Result<Response<DrainOfflineResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    type ForwardsStream = stream::Empty<Result<ForwardsResponse, Status>>;
+    async fn forwards(&self, _: Request<Streaming<ForwardsRequest>>) -> Result<Response<Self::ForwardsStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn place(&self, _: Request<PlaceRequest>) -> Result<Response<PlaceResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn lease(&self, _: Request<LeaseRequest>) -> Result<Response<LeaseResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn settle(&self, _: Request<SettleRequest>) -> Result<Response<SettleResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn nudge(&self, _: Request<NudgeRequest>) -> Result<Response<NudgeResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn replace(&self, _: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+/// Serves `Older` on a port, as long as the test runs.
+async fn older(node: Arc<Recorder>) -> String {
     let listener = tokio::net::TcpListener::bind(LOOPBACK).await.expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-    let link = link(&server, None);
+    let sockets = stream::unfold(listener, |listener| async {
+        let socket = listener.accept().await.map(|(socket, _)| socket);
+        Some((socket, listener))
+    });
+    let service = NodeGatewayServer::new(Older(node));
+    let serve = tonic::transport::Server::builder().add_service(service).serve_with_incoming(sockets);
+    tokio::spawn(async move { serve.await.expect("a running server") });
+    endpoint
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_older_peer_is_forwarded_to_one_by_one() {
+    let node = Arc::<Recorder>::default();
+    let (server, _) = start(node.clone(), None);
+    let endpoint = older(node.clone()).await;
+    let link = link(&server, &link_settings());
+    let deliveries: Vec<_> = (0..100_u8)
+        .map(|n| MessageRequest { msg_id: n.to_string(), ..message("t1") }.encode_to_vec().into())
+        .map(|request| mics_domain::delivery::Delivery { request, ..delivery(1) })
+        .collect();
+    let (one, two) = (users(&["bob"]), users(&["bob", "carol"]));
+    let forwards = deliveries.iter().enumerate().map(|(n, delivery)| {
+        let to = if n % 2 == 0 { &one } else { &two };
+        link.forward(&endpoint, delivery, to)
+    });
+    let answers = futures_util::future::join_all(forwards).await;
+    let believed = |n: usize| Ok(vec![1_u32; 1 + n % 2]);
+    assert_eq!(answers, (0..100).map(believed).collect::<Vec<_>>());
+    let seen: Vec<Bytes> = node.deliveries().into_iter().map(|(delivery, _)| delivery.request).collect();
+    assert_eq!(seen, deliveries.iter().map(|delivery| delivery.request.clone()).collect::<Vec<_>>());
+    let garbage = link.forward(&endpoint, &delivery(1), &one).await;
+    assert!(
+        matches!(garbage, Err(LinkError::Refused(_))),
+        "what can't be decoded can't be sent as a call: {garbage:?}"
+    );
+    let answer = link.call(&endpoint, nudge()).await;
+    assert!(matches!(answer, Err(LinkError::Refused(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn sockets_accepted_elsewhere_can_be_handed_over_and_refused_after_the_stop() {
+    let (server, ..) = start(Arc::<Recorder>::default(), None);
+    let (sockets, handle) = (server.sockets(), server.handle().expect("a runtime"));
+    let listener = tokio::net::TcpListener::bind(LOOPBACK).await.expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let link = GrpcLink::new(&link_settings(), handle).expect("a link");
     let handing_over = async {
         let (socket, _) = listener.accept().await.expect("a caller");
         sockets.hand_over(socket.into_std().expect("a socket")).expect("room");
         std::future::pending::<()>().await;
     };
+    let (forwarded, bob) = (delivery(1), users(&["bob"]));
     tokio::select! {
         () = handing_over => {}
-        answer = forward(&link, &endpoint, &["bob"]) => assert_eq!(answer, Ok(vec![3])),
+        answer = link.forward(&endpoint, &forwarded, &bob) => assert_eq!(answer, Ok(vec![3])),
     }
-    drop(link);
-    server.stop(Duration::from_secs(5)).await;
+    // The open stream of forwards does not hold the stop up.
+    timeout(PATIENCE, server.stop(2 * PATIENCE)).await.expect("ends before the deadline");
     let client = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("a socket");
     assert!(sockets.hand_over(client).is_err(), "a stopped server takes nothing");
+}
+
+/// A measurement, not a check: `cargo test --release --test grpc_loopback -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn forwards_per_second() {
+    for (count, window) in [(1, 1), (1, 256), (4, 256), (4, 1000)] {
+        let node = Arc::<Counting>::default();
+        let (server, endpoint) = start(node, None);
+        let link = link(&server, &link_settings());
+        let each = if window == 1 { 10_000 } else { 400_000 / count };
+        let begun = Instant::now();
+        callers(&link, &endpoint, count, each, window);
+        let (took, forwards) = (begun.elapsed().as_secs_f64(), (count * each) as f64);
+        let batch = forwards / link.counts().batches as f64;
+        println!("{count} callers, {window} under way: {:.0} forwards/s, {batch:.1} per write", forwards / took);
+    }
+}
+
+#[derive(Default)]
+struct Counting;
+
+impl mics_actors::ports::PeerNode for Counting {
+    fn deliver(&self, _: &mics_domain::delivery::Delivery, users: &[Arc<str>]) -> Vec<u32> {
+        vec![3; users.len()]
+    }
+    fn answer(&self, _: PeerCall) -> mics_domain::ports::PeerAnswer {
+        mics_domain::ports::PeerAnswer::Done
+    }
 }

@@ -1,130 +1,38 @@
-//! The node-to-node service, over sockets that someone else accepted. Must not decide anything about a message: it
-//! translates, asks this node, and answers.
+//! Runs the node-to-node service over sockets that someone else accepted, and lets in only who shows the token. Must not
+//! know what the service is asked.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{self, Stream};
-use mics_actors::encode;
-use mics_actors::ports::LocalDelivery;
-use mics_domain::message::Message;
-use mics_domain::tenant::TenantConfig;
-use mics_proto::message::MessageRequest;
-use mics_proto::node::node_gateway_server::{NodeGateway, NodeGatewayServer};
-use mics_proto::node::{
-    BufferOfflineRequest, DrainOfflineRequest, DrainOfflineResponse, ForwardAck, ForwardBatchRequest,
-    ForwardSingleRequest,
-};
+use mics_actors::ports::PeerNode;
+use mics_proto::node::node_gateway_server::NodeGatewayServer;
 use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic::service::interceptor::InterceptedService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Status};
 
-use super::TOKEN_HEADER;
-
-pub type SendFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use super::service::{NextId, Service};
+use super::{CONNECTION_WINDOW, STREAM_WINDOW, TOKEN_HEADER};
 
 /// Sockets handed over and not yet served.
 const WAITING_SOCKETS: usize = 1024;
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
-/// This node's offline buffer, as other nodes use it.
-pub trait OfflineAccess: Send + Sync {
-    /// `frame` is a serialised `ServerFrame`. Err: why it was refused.
-    fn put<'a>(
-        &'a self,
-        tenant: &'a str,
-        user: &'a str,
-        frame: Bytes,
-        ttl_ms: u64,
-    ) -> SendFuture<'a, Result<(), String>>;
-
-    /// What waits for the user, oldest first; gone from the buffer afterwards.
-    fn take<'a>(&'a self, tenant: &'a str, user: &'a str) -> SendFuture<'a, Vec<Bytes>>;
-}
-
 #[derive(Clone)]
 pub struct ServerSettings {
     /// What callers must show; `None` = open.
     pub token: Option<String>,
-    /// Largest request, in bytes: a message and its recipients.
-    pub max_request_bytes: usize,
+    /// Largest request and answer, in bytes. A forward is a message and its recipients; all nodes need the same limit.
+    pub max_message_bytes: usize,
     /// Threads of the gRPC runtime, at least 1.
     pub threads: usize,
-}
-
-struct Service {
-    delivery: Arc<dyn LocalDelivery>,
-    offline: Arc<dyn OfflineAccess>,
-}
-
-impl Service {
-    fn deliver(
-        &self,
-        tenant: &str,
-        users: Vec<String>,
-        message: Option<MessageRequest>,
-    ) -> Result<Response<ForwardAck>, Status> {
-        let request = message.ok_or_else(|| Status::invalid_argument("no message"))?;
-        let users: Vec<Arc<str>> = users.into_iter().map(Arc::from).collect();
-        let sessions_reached = self.delivery.deliver(&to_domain(tenant, request), &users);
-        Ok(Response::new(ForwardAck { ok: true, reason: String::new(), sessions_reached }))
-    }
-}
-
-/// The tenant is the one the peer named for the call, not the one inside the message.
-fn to_domain(tenant: &str, request: MessageRequest) -> Message {
-    Message {
-        tenant: tenant.into(),
-        user: request.user_id.into(),
-        device: request.device_id.into(),
-        msg_id: request.msg_id,
-        kind: encode::kind(request.msg_type),
-        to_user: request.to_user_id,
-        group: request.group_id,
-        body: request.msg_body,
-        timestamp_ms: request.timestamp_ms,
-        unknown_fields: Bytes::new(),
-    }
-}
-
-#[tonic::async_trait]
-impl NodeGateway for Service {
-    async fn forward_single(&self, request: Request<ForwardSingleRequest>) -> Result<Response<ForwardAck>, Status> {
-        let ForwardSingleRequest { tenant_id, to_user_id, message } = request.into_inner();
-        self.deliver(&tenant_id, vec![to_user_id], message)
-    }
-
-    async fn forward_batch(&self, request: Request<ForwardBatchRequest>) -> Result<Response<ForwardAck>, Status> {
-        let ForwardBatchRequest { tenant_id, to_user_ids, message } = request.into_inner();
-        self.deliver(&tenant_id, to_user_ids, message)
-    }
-
-    async fn buffer_offline(&self, request: Request<BufferOfflineRequest>) -> Result<Response<ForwardAck>, Status> {
-        let BufferOfflineRequest { tenant_id, to_user_id, server_frame, ttl_seconds } = request.into_inner();
-        let ttl_ms = TenantConfig::seconds_or(ttl_seconds, TenantConfig::DEFAULT_OFFLINE_TTL_SECONDS);
-        let answer = self.offline.put(&tenant_id, &to_user_id, server_frame, ttl_ms).await;
-        let (ok, reason) = answer.map_or_else(|reason| (false, reason), |()| (true, String::new()));
-        Ok(Response::new(ForwardAck { ok, reason, sessions_reached: Vec::new() }))
-    }
-
-    async fn drain_offline(
-        &self,
-        request: Request<DrainOfflineRequest>,
-    ) -> Result<Response<DrainOfflineResponse>, Status> {
-        let DrainOfflineRequest { tenant_id, user_id } = request.into_inner();
-        let server_frames = self.offline.take(&tenant_id, &user_id).await;
-        Ok(Response::new(DrainOfflineResponse { server_frames }))
-    }
 }
 
 /// Compares digests, so that the time taken says nothing about how much of a guess was right.
@@ -187,33 +95,32 @@ pub struct NodeServer {
     runtime: Option<Runtime>,
     sockets: Sockets,
     refused: Arc<AtomicU64>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<watch::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
 
 impl NodeServer {
     /// Starts the runtime and serves whatever is handed over. Errors are the operating system's.
-    pub fn start(
-        settings: &ServerSettings,
-        delivery: Arc<dyn LocalDelivery>,
-        offline: Arc<dyn OfflineAccess>,
-    ) -> io::Result<Self> {
+    pub fn start(settings: &ServerSettings, node: Arc<dyn PeerNode>, next_id: NextId) -> io::Result<Self> {
         let threads = settings.threads.max(1);
         let runtime =
             Builder::new_multi_thread().worker_threads(threads).thread_name("mics-grpc").enable_all().build()?;
         let refused = Arc::new(AtomicU64::new(0));
         let token = settings.token.as_deref().map(Arc::from);
         let guard = Guard { token, refused: refused.clone() };
-        let gateway =
-            NodeGatewayServer::new(Service { delivery, offline }).max_decoding_message_size(settings.max_request_bytes);
+        let (stop, mut stopped) = watch::channel(());
+        let gateway = NodeGatewayServer::new(Service { node, next_id, stopping: stopped.clone() })
+            .max_decoding_message_size(settings.max_message_bytes)
+            .max_encoding_message_size(settings.max_message_bytes);
         let (sender, receiver) = mpsc::channel(WAITING_SOCKETS);
-        let (stop, stopped) = oneshot::channel::<()>();
         let serve = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .add_service(InterceptedService::new(gateway, guard))
             .serve_with_incoming_shutdown(incoming(receiver), async move {
                 // A dropped sender means stop as well.
-                let _ = stopped.await;
+                let _ = stopped.changed().await;
             });
         let serving = runtime.spawn(async move {
             if let Err(error) = serve.await {
@@ -254,7 +161,8 @@ impl NodeServer {
         Ok(bound)
     }
 
-    /// Takes no further call and waits for those that run, at most `deadline`.
+    /// Takes no further call, ends the streams of forwards after the batch at hand, and waits for the calls that run, at
+    /// most `deadline`.
     pub async fn stop(mut self, deadline: Duration) {
         drop(self.stop.take());
         if let Some(serving) = self.serving.take() {

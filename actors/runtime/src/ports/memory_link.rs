@@ -86,6 +86,7 @@ impl Drop for LinkRegistration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::link as contract;
     use bytes::Bytes;
 
     struct Online(Vec<&'static str>);
@@ -105,11 +106,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_per_user_in_the_order_asked() {
-        let link = MemoryLink::new();
-        let _node = link.register("http://n2", Arc::new(Online(vec!["b", "d"])));
-        let users: [Arc<str>; 3] = ["b".into(), "c".into(), "d".into()];
-        assert_eq!(link.forward("http://n2", &delivery(), &users).await, Ok(vec![1, 0, 1]));
+    async fn keeps_the_contract_of_the_port() {
+        contract::run_all(|node| async move {
+            let link = MemoryLink::new();
+            let held = Box::new(link.register("http://n2", node));
+            contract::Linked { link, endpoint: "http://n2".to_owned(), held }
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -1,0 +1,109 @@
+//! Calls to another node that are not forwards: one request, one answer, a deadline, one repetition. They respect the
+//! peer's circuit and don't move it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mics_domain::delivery::Kept;
+use mics_domain::ports::{LinkError, PeerAnswer, PeerCall};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tonic::{Code, Status};
+
+use super::counts::Counters;
+use super::peer::{Client, PAUSE, Peer, link_error, may_pass};
+use super::wire::{self, CallRequest};
+
+/// From here on a `Place` is large, and has [`LARGE_TIMES`] the time.
+const LARGE_FRAMES: usize = 16;
+const LARGE_BYTES: usize = 256 << 10;
+const LARGE_TIMES: u32 = 4;
+
+/// Errors: the circuit is open, or too many calls wait already.
+pub(super) fn start(
+    peer: &Arc<Peer>,
+    call: PeerCall,
+    runtime: &Handle,
+) -> Result<JoinHandle<Result<PeerAnswer, LinkError>>, LinkError> {
+    peer.check_circuit()?;
+    let Ok(permit) = peer.calls.clone().try_acquire_owned() else {
+        return Err(LinkError::Unavailable("too many calls wait".to_owned()));
+    };
+    Counters::add(&peer.counters.calls, 1);
+    let peer = peer.clone();
+    Ok(runtime.spawn(async move {
+        let _permit = permit;
+        let answer = within_deadline(&peer, call).await;
+        answer.map_err(|status| {
+            peer.counters.call_failures.add(status.code());
+            link_error(&status)
+        })
+    }))
+}
+
+fn deadline(peer: &Peer, call: &PeerCall) -> Duration {
+    let large = |kept: &[Kept]| {
+        kept.len() > LARGE_FRAMES || kept.iter().map(|kept| kept.frame.len()).sum::<usize>() > LARGE_BYTES
+    };
+    match call {
+        PeerCall::Place { kept, .. } if large(kept) => peer.deadline * LARGE_TIMES,
+        _ => peer.deadline,
+    }
+}
+
+async fn within_deadline(peer: &Peer, call: PeerCall) -> Result<PeerAnswer, Status> {
+    let deadline = deadline(peer, &call);
+    let started_us = peer.now_us();
+    let (generation, _) = peer.client();
+    match timeout(deadline, with_repetition(peer, wire::call_request(call))).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            if peer.silent_since(started_us) {
+                peer.reconnect(generation);
+            }
+            Err(Status::deadline_exceeded("no answer in time"))
+        }
+    }
+}
+
+async fn with_repetition(peer: &Peer, request: CallRequest) -> Result<PeerAnswer, Status> {
+    match attempt(peer, request.clone()).await {
+        Err(status) if may_pass(status.code()) && status.code() != Code::DeadlineExceeded => {
+            sleep(PAUSE).await;
+            attempt(peer, request).await
+        }
+        answer => answer,
+    }
+}
+
+async fn attempt(peer: &Peer, request: CallRequest) -> Result<PeerAnswer, Status> {
+    let (generation, client) = peer.client();
+    let answer = send(client, request).await;
+    match &answer {
+        Ok(_) => peer.heard(),
+        Err(status) if may_pass(status.code()) => peer.reconnect(generation),
+        Err(_) => {}
+    }
+    answer
+}
+
+async fn send(mut client: Client, request: CallRequest) -> Result<PeerAnswer, Status> {
+    match request {
+        CallRequest::Place(request) => {
+            let frames = request.kept.len();
+            let placed = client.place(request).await?.into_inner().placed;
+            if placed.len() != frames {
+                return Err(Status::data_loss("answer does not match the frames given"));
+            }
+            Ok(PeerAnswer::Placed(placed))
+        }
+        CallRequest::Lease(request) => {
+            let frames = client.lease(request).await?.into_inner().kept;
+            Ok(PeerAnswer::Leased(frames.into_iter().map(wire::kept).collect::<Result<_, _>>()?))
+        }
+        CallRequest::Settle(request) => client.settle(request).await.map(|_| PeerAnswer::Done),
+        CallRequest::Nudge(request) => client.nudge(request).await.map(|_| PeerAnswer::Done),
+        CallRequest::Replace(request) => client.replace(request).await.map(|_| PeerAnswer::Done),
+    }
+}
