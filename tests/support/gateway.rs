@@ -26,11 +26,43 @@ pub struct Setup {
     pub book: Book,
     pub settings: Settings,
     pub workers: usize,
+    pub cluster: Option<Cluster>,
+}
+
+/// What nodes of one test share instead of Redis and a network.
+#[derive(Clone)]
+pub struct Cluster {
+    pub directory: Arc<MemoryDirectory>,
+    pub link: MemoryLink,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Cluster { directory: Arc::new(MemoryDirectory::shared()), link: MemoryLink::new() }
+    }
+}
+
+impl Cluster {
+    /// Nodes `node-1` to `node-n`, each of which knows the others. `change` sees each node's setup first.
+    pub fn start(&self, n: usize, change: impl Fn(Setup) -> Setup) -> Vec<Gateway> {
+        let nodes: Vec<Gateway> = (1..=n).map(|n| self.node(&format!("node-{n}"), &change)).collect();
+        for node in &nodes {
+            super::wait_until("the nodes know each other", || node.node.members.live().len() == n);
+        }
+        nodes
+    }
+
+    pub fn node(&self, id: &str, change: impl Fn(Setup) -> Setup) -> Gateway {
+        let mut setup = change(Setup { cluster: Some(self.clone()), ..Setup::default() });
+        setup.settings.node_id = id.into();
+        setup.settings.endpoint = format!("http://{id}.example");
+        setup.start()
+    }
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { book: Book::default(), settings: settings(), workers: 2 }
+        Setup { book: Book::default(), settings: settings(), workers: 2, cluster: None }
     }
 }
 
@@ -100,13 +132,17 @@ impl Gateway {
         Gateway::run(move |ready, stopped| {
             actix_rt::System::new().block_on(async move {
                 let book = Arc::new(setup.book);
+                let alone = || Cluster { directory: Arc::new(MemoryDirectory::standalone()), link: MemoryLink::new() };
+                let Cluster { directory, link } = setup.cluster.unwrap_or_else(alone);
+                let endpoint = setup.settings.endpoint.clone();
                 let ports = Ports {
                     hooks: book.clone(),
-                    directory: Arc::new(MemoryDirectory::standalone()),
-                    link: Arc::new(MemoryLink::new()),
+                    directory,
+                    link: Arc::new(link.clone()),
                     events: Arc::new(MemoryEvents::new(10_000)),
                 };
                 let node = Node::start(setup.settings, ports, Metrics::new(prometheus::Registry::new()).unwrap());
+                let _reachable = link.register(&endpoint, node.clone());
                 let socket = listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
                 let address = socket.local_addr().unwrap();
                 let http =

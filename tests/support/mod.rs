@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use book::{Book, Check, Hold};
 pub use client::{Client, Frame, hex, http_get, unhex};
-pub use gateway::{Gateway, Setup};
+pub use gateway::{Cluster, Gateway, Setup};
 
 /// How long anything that must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
