@@ -15,6 +15,8 @@ mod hooks;
 mod messages;
 #[path = "flow/offline.rs"]
 mod offline;
+#[path = "flow/order.rs"]
+mod order;
 #[path = "flow/repetitions.rs"]
 mod repetitions;
 mod support;
