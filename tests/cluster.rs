@@ -1,7 +1,7 @@
 //! Several nodes in one process, on the in-memory directory and link, behind real sockets: routing, the offline buffer's
 //! homes, replacement and drain. Must not depend on a real Redis (see live_cluster.rs for that).
 
-use mics_proto::message::{AckStatus, server_frame::Payload};
+use mics_proto::message::AckStatus;
 
 mod support;
 
@@ -66,7 +66,7 @@ fn the_crash_of_a_home_loses_nothing() {
     // Its memory goes with it; the peers can't reach it any more.
     let crashed = nodes.remove(0);
     assert_eq!((keeps(&crashed, "u1"), keeps(&crashed, "bob")), (10, 10));
-    std::mem::forget(cluster.link.register("http://node-1.example", std::sync::Arc::new(support::gateway::Unreachable)));
+    cluster.link.cut("http://node-1.example");
     assert_eq!(nodes[0].connect("t1", "u1", "d").ids(10), ids(0..10));
     assert_eq!(nodes[1].connect("t1", "bob", "d").ids(10), ids(0..10));
 }
@@ -121,7 +121,7 @@ fn what_a_replaced_connection_could_not_be_sent_follows_to_the_other_node() {
     while got.last() != Some(&199) {
         got.push(new.ids(1)[0].parse().unwrap());
     }
-    let mut seen = old.ids_until_closed();
+    let mut seen: Vec<usize> = old.rest().0.iter().map(|id| id.parse().unwrap()).collect();
     seen.extend(got);
     seen.sort_unstable();
     seen.dedup();
@@ -176,14 +176,4 @@ fn a_limit_of_messages_per_second_holds_for_all_nodes_together() {
     }
     let seconds = started.elapsed().unwrap().as_secs() as usize + 2;
     assert!(sent >= 30 && sent <= 40 * seconds, "{sent} in {seconds} s");
-}
-
-#[test]
-fn nobody_is_disconnected_and_local_messages_flow_while_a_client_moves() {
-    let nodes = three();
-    let mut a = nodes[0].connect("t1", "a", "d");
-    let mut b = nodes[0].connect("t1", "b", "d");
-    a.message(single("1", "b", b"x"));
-    assert!(matches!(a.server_frame().payload, Some(Payload::Ack(_))));
-    assert_eq!(b.ids(1), ["1"]);
 }

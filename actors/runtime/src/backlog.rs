@@ -135,7 +135,7 @@ async fn move_frames(live: &Rc<Live>, lease: &Lease) -> usize {
             tokio::time::sleep(PAUSE).await;
         }
         let late = Instant::now() >= lease.until;
-        let frame = Frame { id: *id, bytes: entry.frame.clone() };
+        let frame = Frame { id: *id, bytes: entry.frame.clone(), shared: !entry.devices.is_empty() };
         if (late && moved > 0) || live.outbox.backlog(frame) == Pushed::Closed {
             return moved;
         }
@@ -164,7 +164,7 @@ async fn pull(live: &Rc<Live>) {
             break;
         }
         for message in &page.messages {
-            pulled_one(live, Frame { id: node.next_delivery(), bytes: encode::delivery_of(message) }).await;
+            pulled_one(live, Frame { id: node.next_delivery(), bytes: encode::delivery_of(message), shared: false }).await;
         }
         pulled += page.messages.len() as u64;
         if !page.has_more {
@@ -188,6 +188,6 @@ async fn pulled_one(live: &Live, frame: Frame) {
         tokio::time::sleep(PAUSE).await;
     }
     if live.outbox.backlog(frame.clone()) == Pushed::Closed {
-        keep::put_back(&live.node, &live.tenant, &live.user, vec![frame], Vec::new(), live.config.offline_ttl_ms);
+        keep::put_back(live, vec![frame]);
     }
 }

@@ -148,7 +148,7 @@ impl<'a> Fanout<'a> {
     ) -> Self {
         let id = from.node.next_delivery();
         let delivery = Arc::new(Delivery { tenant: from.tenant.id.clone(), id, request: request.clone() });
-        let frame = Frame { id, bytes: encode::delivery_of(request) };
+        let frame = Frame { id, bytes: encode::delivery_of(request), shared: false };
         Fanout { from, message, delivery, frame, urgency, via, silent: HashSet::new(), tally: Tally::default() }
     }
 

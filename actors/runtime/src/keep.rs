@@ -13,6 +13,7 @@ use mics_domain::ports::{PeerAnswer, PeerCall};
 use crate::node::{Node, clock_ms};
 use crate::outbox::Frame;
 use crate::router::Freshness;
+use crate::session::Live;
 use crate::tenant::Tenant;
 
 /// Bytes of frames in one call to a peer, about.
@@ -75,22 +76,19 @@ pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>) -> V
 }
 
 /// Keeps what a session could not write; it was promised before. It is safe here at once, and on its way to where it
-/// belongs.
-pub fn put_back(
-    node: &Arc<Node>,
-    tenant: &Arc<Tenant>,
-    user: &Arc<str>,
-    frames: Vec<Frame>,
-    devices: Vec<Arc<str>>,
-    ttl_ms: u64,
-) {
+/// belongs. What the user's other devices got is kept for this device only.
+pub fn put_back(live: &Live, frames: Vec<Frame>) {
     if frames.is_empty() {
         return;
     }
-    let expires_at_ms = clock_ms() + ttl_ms;
-    let entry = |frame: Frame| Entry { id: frame.id + 1, frame: frame.bytes, expires_at_ms, devices: devices.clone() };
-    tenant.offline.put_back(user, frames.into_iter().map(entry).collect());
-    rehome(node, tenant, vec![user.clone()]);
+    let expires_at_ms = clock_ms() + live.config.offline_ttl_ms;
+    let entry = |frame: Frame| {
+        let devices = if frame.shared { vec![live.device.clone()] } else { Vec::new() };
+        // Another id, so that it is not taken for a late copy of what was handed over.
+        Entry { id: frame.id + 1, frame: frame.bytes, expires_at_ms, devices }
+    };
+    live.tenant.offline.put_back(&live.user, frames.into_iter().map(entry).collect());
+    rehome(&live.node, &live.tenant, vec![live.user.clone()]);
 }
 
 /// Brings everything that is kept here for these users where it belongs, in the background.

@@ -24,12 +24,14 @@ const BATCH: usize = 32;
 pub struct Frame {
     pub id: DeliveryId,
     pub bytes: Bytes,
+    /// Other devices of the user got it too. Not written, it is then kept for this device only.
+    pub shared: bool,
 }
 
 struct Entry {
     bytes: Bytes,
     /// Deliveries are promises; everything else (acks, pongs) is worthless once the session ended.
-    delivery: Option<DeliveryId>,
+    delivery: Option<(DeliveryId, bool)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,7 +139,7 @@ impl Outbox {
 
     /// Queues a live delivery.
     pub fn deliver(self: &Arc<Self>, frame: Frame, urgency: Urgency) -> Pushed {
-        self.push(Entry { bytes: frame.bytes, delivery: Some(frame.id) }, urgency, true)
+        self.push(Entry { bytes: frame.bytes, delivery: Some((frame.id, frame.shared)) }, urgency, true)
     }
 
     /// Queues an ack, pong or error.
@@ -147,7 +149,7 @@ impl Outbox {
 
     /// Queues an offline message, ahead of live deliveries that are held back.
     pub fn backlog(self: &Arc<Self>, frame: Frame) -> Pushed {
-        self.push(Entry { bytes: frame.bytes, delivery: Some(frame.id) }, Urgency::Interactive, false)
+        self.push(Entry { bytes: frame.bytes, delivery: Some((frame.id, frame.shared)) }, Urgency::Interactive, false)
     }
 
     fn push(self: &Arc<Self>, entry: Entry, urgency: Urgency, may_hold: bool) -> Pushed {
@@ -288,7 +290,8 @@ fn shrink(queue: &mut VecDeque<Entry>) {
 }
 
 fn deliveries(entries: impl IntoIterator<Item = Entry>) -> Vec<Frame> {
-    entries.into_iter().filter_map(|entry| Some(Frame { id: entry.delivery?, bytes: entry.bytes })).collect()
+    let frame = |entry: Entry| entry.delivery.map(|(id, shared)| Frame { id, bytes: entry.bytes, shared });
+    entries.into_iter().filter_map(frame).collect()
 }
 
 fn write_batch(state: &State, wire: &dyn Wire) -> io::Result<usize> {

@@ -45,6 +45,11 @@ impl MemoryLink {
 }
 
 impl MemoryLink {
+    /// The node at `endpoint` can no longer be reached, as after a crash.
+    pub fn cut(&self, endpoint: &str) {
+        self.peers.remove(endpoint);
+    }
+
     /// Copied out, so that the node may itself use the link.
     fn peer(&self, endpoint: &str) -> Result<Arc<dyn PeerNode>, LinkError> {
         let found = self.peers.get(endpoint).map(|peer| peer.node.clone());

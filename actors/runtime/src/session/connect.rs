@@ -16,6 +16,7 @@ use super::{Hello, Live, Pipeline, SessionMsg};
 use crate::backlog;
 use crate::encode;
 use crate::hub::Hub;
+use crate::keep;
 use crate::mailbox::Mailbox;
 use crate::node::{Node, clock_ms, fresh_id, unix_ms};
 use crate::outbox::{Outbox, Pushed};
@@ -164,7 +165,7 @@ fn insert(
         let mut unsent = old.outbox.begin_close(&Close::Replaced, false);
         unsent.retain(|frame| outbox.backlog(frame.clone()) == Pushed::Closed);
         // Live messages may have filled the new outbox already: the rest is kept.
-        live.give_back(unsent);
+        keep::put_back(&live, unsent);
         old.close(Close::Replaced);
     }
     presence

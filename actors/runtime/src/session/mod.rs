@@ -20,7 +20,7 @@ use mics_proto::message::ConnectAck;
 
 use crate::keep;
 use crate::node::{Counted, Node, clock_ms, unix_ms};
-use crate::outbox::{Frame, Outbox};
+use crate::outbox::Outbox;
 use crate::tenant::Tenant;
 use crate::wire::Wire;
 
@@ -79,15 +79,7 @@ impl Live {
     pub fn close(&self, close: &Close) {
         let keep = !matches!(close, Close::SlowConsumer | Close::Replaced);
         self.closed_code.set(self.closed_code.get().or(close.code()));
-        self.give_back(self.outbox.begin_close(close, keep));
-    }
-
-    /// Returns undelivered frames to the offline buffer. While other devices of the user are online they have got
-    /// theirs: then the frames are kept for this device only.
-    fn give_back(&self, frames: Vec<Frame>) {
-        let others = self.tenant.sessions.of(&self.user).iter().any(|other| other.outbox.connection != self.connection);
-        let devices = if others { vec![self.device.clone()] } else { Vec::new() };
-        keep::put_back(&self.node, &self.tenant, &self.user, frames, devices, self.config.offline_ttl_ms);
+        keep::put_back(self, self.outbox.begin_close(close, keep));
     }
 
     /// The session's entry in the directory.

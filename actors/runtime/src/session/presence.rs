@@ -6,6 +6,7 @@ use mics_domain::event::EventType;
 
 use super::Live;
 use crate::hub::Hub;
+use crate::keep;
 use crate::tenant::TenantMsg;
 
 pub struct Presence {
@@ -28,7 +29,7 @@ impl Drop for Presence {
     fn drop(&mut self) {
         let live = &self.live;
         live.tenant.sessions.remove(&live.user, live.connection);
-        live.give_back(live.outbox.finish());
+        keep::put_back(live, live.outbox.finish());
         self.hub.remove(live.outbox.slot, live.connection);
         live.node.router().withdraw(live.lease());
         let _ = live.node.emit(live.connection_event(EventType::ConnectOffline));

@@ -115,8 +115,11 @@ impl Sessions {
     /// Hands a frame to every device of the user; returns how many took it.
     pub fn deliver(&self, user: &str, frame: &Frame, urgency: Urgency) -> u32 {
         let Some(sessions) = self.by_user.get(user) else { return 0 };
-        let taken = sessions.iter().filter(|session| session.outbox.deliver(frame.clone(), urgency) != Pushed::Closed);
-        taken.count() as u32
+        let shared = frame.shared || sessions.len() > 1;
+        let deliver = |session: &&SessionRef| {
+            session.outbox.deliver(Frame { shared, ..frame.clone() }, urgency) != Pushed::Closed
+        };
+        sessions.iter().filter(deliver).count() as u32
     }
 
     pub fn users(&self) -> usize {
