@@ -1,27 +1,47 @@
 //! The promises of [`Directory`]. Works on a clean store as on one that other runs used before: each check has a tenant
-//! of its own.
+//! of its own, and nodes of its own.
+
+mod batches;
+mod nodes;
+mod watching;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mics_domain::ports::{ConnectionLimits, Directory, Registered, Route};
+use mics_domain::ports::{ConnectionLimits, Directory, Lease, Peer, Registered, Renewed, Route};
 use tokio::time::{Instant, sleep};
 
 /// Long enough that no lease of a check ends by itself.
 const LONG_MS: u64 = 600_000;
 /// Short enough to wait for.
 const SHORT_MS: u64 = 40;
+/// Nothing takes this long; only a broken promise waits for it.
+const GIVE_UP: Duration = Duration::from_secs(20);
 
 /// A route of `connection` on `node`; the other fields follow from these.
 pub fn route(device: &str, node: &str, connection: u128) -> Route {
-    Route {
-        device: device.into(),
-        node: node.into(),
-        endpoint: format!("http://{node}:8080").into(),
-        connection,
-        online_at_ms: 1_700_000_000_000,
-    }
+    Route { device: device.into(), at: peer(node, 1), connection, online_at_ms: 1_700_000_000_000 }
+}
+
+/// Incarnation `boot` of `node`.
+pub fn peer(node: &str, boot: u64) -> Peer {
+    Peer { node: node.into(), boot, endpoint: format!("http://{node}:8080").into() }
+}
+
+/// Good for ten minutes.
+pub fn lease(tenant: &str, user: &str, device: &str, connection: u128) -> Lease {
+    Lease { tenant: tenant.into(), user: user.into(), device: device.into(), connection, lease_ms: LONG_MS }
+}
+
+async fn unregister(directory: &impl Directory, tenant: &str, user: &str, device: &str, connection: u128) {
+    directory.unregister(&[lease(tenant, user, device, connection)]).await.expect("unregister");
+}
+
+async fn renew(directory: &impl Directory, tenant: &str, user: &str, device: &str, connection: u128) -> Renewed {
+    let answers = directory.renew(&[lease(tenant, user, device, connection)]).await.expect("renew");
+    assert_eq!(answers.len(), 1, "one answer per lease");
+    answers[0]
 }
 
 fn limits(tenant: u32, user: u32) -> ConnectionLimits {
@@ -39,6 +59,14 @@ async fn routes_of(directory: &impl Directory, tenant: &str, user: &str) -> Vec<
     let mut routes = found.remove(0);
     routes.sort_by(|a, b| a.device.cmp(&b.device));
     routes
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let give_up = Instant::now() + GIVE_UP;
+    while !holds().await {
+        assert!(Instant::now() < give_up, "never came: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Runs every check, each on what `make` gives.
@@ -60,6 +88,9 @@ where
     a_lease_that_is_not_renewed_vanishes(&*make().await).await;
     a_renewed_lease_stays(&*make().await).await;
     odd_identifiers_do_not_collide(&*make().await).await;
+    batches::run_all(&make).await;
+    nodes::run_all(&make).await;
+    watching::run_all(&make).await;
 }
 
 pub async fn a_registered_device_is_found(directory: &impl Directory) {
@@ -69,7 +100,7 @@ pub async fn a_registered_device_is_found(directory: &impl Directory) {
     assert_eq!(directory.register(&tenant, "alice", &phone, limits(0, 0)).await, Ok(Registered::New));
     assert_eq!(directory.register(&tenant, "alice", &desk, limits(0, 0)).await, Ok(Registered::New));
     assert_eq!(routes_of(directory, &tenant, "alice").await, vec![desk.clone(), phone]);
-    directory.unregister(&tenant, "alice", "phone", u128::MAX).await.expect("unregister");
+    unregister(directory, &tenant, "alice", "phone", u128::MAX).await;
     assert_eq!(routes_of(directory, &tenant, "alice").await, vec![desk]);
 }
 
@@ -101,13 +132,13 @@ pub async fn unregister_and_renew_are_fenced(directory: &impl Directory) {
     let new = route("phone", "n1", 2);
     directory.register(&tenant, "alice", &route("phone", "n1", 1), limits(0, 0)).await.expect("register");
     directory.register(&tenant, "alice", &new, limits(0, 0)).await.expect("register");
-    assert_eq!(directory.unregister(&tenant, "alice", "phone", 1).await, Ok(()));
-    assert_eq!(directory.renew(&tenant, "alice", "phone", 1, LONG_MS).await, Ok(false));
+    unregister(directory, &tenant, "alice", "phone", 1).await;
+    assert_eq!(renew(directory, &tenant, "alice", "phone", 1).await, Renewed::Taken);
     assert_eq!(routes_of(directory, &tenant, "alice").await, vec![new]);
-    assert_eq!(directory.renew(&tenant, "alice", "phone", 2, LONG_MS).await, Ok(true));
-    assert_eq!(directory.renew(&tenant, "alice", "unknown", 2, LONG_MS).await, Ok(false));
-    assert_eq!(directory.renew(&tenant, "unknown", "phone", 2, LONG_MS).await, Ok(false));
-    assert_eq!(directory.unregister(&tenant, "unknown", "phone", 2).await, Ok(()));
+    assert_eq!(renew(directory, &tenant, "alice", "phone", 2).await, Renewed::Ours);
+    assert_eq!(renew(directory, &tenant, "alice", "unknown", 2).await, Renewed::Absent);
+    assert_eq!(renew(directory, &tenant, "unknown", "phone", 2).await, Renewed::Absent);
+    unregister(directory, &tenant, "unknown", "phone", 2).await;
 }
 
 pub async fn user_limit_counts_devices_of_that_user_only(directory: &impl Directory) {
@@ -135,7 +166,7 @@ pub async fn tenant_limit_counts_every_user_and_frees_places(directory: &impl Di
     let full = directory.register(&tenant, "late", &late, limits(3, 0)).await;
     assert_eq!(full, Ok(Registered::TenantFull { current: 3 }));
     assert!(routes_of(directory, &tenant, "late").await.is_empty(), "a refusal registers nothing");
-    directory.unregister(&tenant, "u1", "d", 1).await.expect("unregister");
+    unregister(directory, &tenant, "u1", "d", 1).await;
     assert_eq!(directory.register(&tenant, "late", &late, limits(3, 0)).await, Ok(Registered::New));
     let elsewhere = directory.register(&fresh_tenant(), "u", &late, limits(3, 0)).await;
     assert_eq!(elsewhere, Ok(Registered::New), "tenants don't share a limit");
@@ -159,7 +190,7 @@ pub async fn a_full_tenant_still_replaces(directory: &impl Directory) {
         let earlier = if connection == 2 { route("phone", "n1", 1) } else { route("phone", "n2", connection - 1) };
         assert_eq!(answer, Ok(Registered::Replaced(Box::new(earlier))));
     }
-    directory.unregister(&tenant, "alice", "phone", 5).await.expect("unregister");
+    unregister(directory, &tenant, "alice", "phone", 5).await;
     let answer = directory.register(&tenant, "bob", &route("d", "n1", 7), limits(1, 1)).await;
     assert_eq!(answer, Ok(Registered::New), "replacing must not leave places occupied");
 }
@@ -200,12 +231,8 @@ pub async fn a_lease_that_is_not_renewed_vanishes(directory: &impl Directory) {
     let tenant = fresh_tenant();
     let short = ConnectionLimits { tenant: 1, user: 1, lease_ms: SHORT_MS };
     directory.register(&tenant, "alice", &route("phone", "n1", 1), short).await.expect("register");
-    let give_up = Instant::now() + Duration::from_secs(10);
-    while !routes_of(directory, &tenant, "alice").await.is_empty() {
-        assert!(Instant::now() < give_up, "the lease never ended");
-        sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(directory.renew(&tenant, "alice", "phone", 1, LONG_MS).await, Ok(false));
+    until("the end of the lease", || async { routes_of(directory, &tenant, "alice").await.is_empty() }).await;
+    assert_eq!(renew(directory, &tenant, "alice", "phone", 1).await, Renewed::Absent);
     let next = directory.register(&tenant, "alice", &route("desk", "n1", 2), limits(1, 1)).await;
     assert_eq!(next, Ok(Registered::New), "an expired lease occupies no place");
 }
@@ -216,7 +243,7 @@ pub async fn a_renewed_lease_stays(directory: &impl Directory) {
     // Long enough to be renewed in time by a busy machine, short enough to outlive.
     let lease = ConnectionLimits { tenant: 1, user: 0, lease_ms: 2_000 };
     directory.register(&tenant, "alice", &phone, lease).await.expect("register");
-    assert_eq!(directory.renew(&tenant, "alice", "phone", 1, LONG_MS).await, Ok(true));
+    assert_eq!(renew(directory, &tenant, "alice", "phone", 1).await, Renewed::Ours);
     sleep(Duration::from_millis(2_200)).await;
     assert_eq!(routes_of(directory, &tenant, "alice").await, vec![phone]);
     let other = directory.register(&tenant, "bob", &route("d", "n1", 2), limits(1, 0)).await;
@@ -244,10 +271,10 @@ pub async fn odd_identifiers_do_not_collide(directory: &impl Directory) {
     for ((user, device), route) in pairs.iter().zip(&routes) {
         let expected: Vec<Route> = vec![route.clone()];
         assert_eq!(routes_of(directory, &tenant, user).await, expected, "{user}");
-        assert_eq!(directory.renew(&tenant, user, device, route.connection, LONG_MS).await, Ok(true));
+        assert_eq!(renew(directory, &tenant, user, device, route.connection).await, Renewed::Ours);
     }
     for ((user, device), route) in pairs.iter().zip(&routes) {
-        directory.unregister(&tenant, user, device, route.connection).await.expect("unregister");
+        unregister(directory, &tenant, user, device, route.connection).await;
         assert!(routes_of(directory, &tenant, user).await.is_empty(), "{user}");
     }
     let first = directory.register(&tenant, "u", &route("d", "n1", 99), limits(1, 0)).await;

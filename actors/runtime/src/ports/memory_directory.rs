@@ -2,17 +2,22 @@
 //! included, so it is held to the same contract suite; it never blocks and never fails.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dashmap::DashMap;
-use mics_domain::ports::{ConnectionLimits, Directory, DirectoryDown, LocalFuture, Registered, Route};
+use mics_domain::ports::{
+    Announced, ConnectionLimits, Directory, DirectoryDown, Lease, LocalFuture, Peer, Registered, Renewed, Route,
+    RouteWatcher,
+};
 use tokio::time::Instant;
+
+use super::memory_nodes::Nodes;
 
 /// How often tenants that nobody asks about are looked through for expired leases.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
-struct Lease {
+struct Entry {
     route: Route,
     expires: Instant,
 }
@@ -20,7 +25,7 @@ struct Lease {
 /// One tenant's connections. `by_expiry` holds exactly one entry per lease.
 #[derive(Default)]
 struct Tenant {
-    users: HashMap<Arc<str>, HashMap<Arc<str>, Lease>>,
+    users: HashMap<Arc<str>, HashMap<Arc<str>, Entry>>,
     by_expiry: BTreeSet<(Instant, Arc<str>, Arc<str>)>,
     /// Taken out of the map; whoever still holds it must look the tenant up again.
     retired: bool,
@@ -35,11 +40,11 @@ impl Tenant {
         }
     }
 
-    fn lease(&self, user: &str, device: &str) -> Option<&Lease> {
+    fn lease(&self, user: &str, device: &str) -> Option<&Entry> {
         self.users.get(user)?.get(device)
     }
 
-    fn insert(&mut self, user: &str, lease: Lease) {
+    fn insert(&mut self, user: &str, lease: Entry) {
         self.remove(user, &lease.route.device.clone());
         let user: Arc<str> = match self.users.get_key_value(user) {
             Some((known, _)) => known.clone(),
@@ -50,14 +55,14 @@ impl Tenant {
         self.users.entry(user).or_default().insert(device, lease);
     }
 
-    fn remove(&mut self, user: &str, device: &str) -> Option<Lease> {
+    fn remove(&mut self, user: &str, device: &str) -> Option<Entry> {
         let lease = self.forget(user, device)?;
         self.by_expiry.remove(&(lease.expires, user.into(), device.into()));
         Some(lease)
     }
 
     /// Removes a lease whose expiry entry is already gone, or is about to go.
-    fn forget(&mut self, user: &str, device: &str) -> Option<Lease> {
+    fn forget(&mut self, user: &str, device: &str) -> Option<Entry> {
         let devices = self.users.get_mut(user)?;
         let lease = devices.remove(device);
         if devices.is_empty() {
@@ -81,24 +86,39 @@ impl Tenant {
                 Registered::New
             }
         };
-        self.insert(user, Lease { route: route.clone(), expires: now + Duration::from_millis(limits.lease_ms) });
+        self.insert(user, Entry { route: route.clone(), expires: now + Duration::from_millis(limits.lease_ms) });
         outcome
     }
 
-    fn unregister(&mut self, user: &str, device: &str, connection: u128) {
-        if self.lease(user, device).is_some_and(|lease| lease.route.connection == connection) {
-            self.remove(user, device);
+    /// True when it was there.
+    fn unregister(&mut self, lease: &Lease) -> bool {
+        self.renewed(lease) == Renewed::Ours && self.remove(&lease.user, &lease.device).is_some()
+    }
+
+    fn renewed(&self, lease: &Lease) -> Renewed {
+        match self.lease(&lease.user, &lease.device) {
+            None => Renewed::Absent,
+            Some(held) if held.route.connection == lease.connection => Renewed::Ours,
+            Some(_) => Renewed::Taken,
         }
     }
 
-    fn renew(&mut self, user: &str, device: &str, connection: u128, expires: Instant) -> bool {
-        if self.lease(user, device).is_none_or(|lease| lease.route.connection != connection) {
-            return false;
+    fn renew(&mut self, lease: &Lease, now: Instant) -> Renewed {
+        let renewed = self.renewed(lease);
+        if renewed == Renewed::Ours
+            && let Some(held) = self.remove(&lease.user, &lease.device)
+        {
+            let expires = now + Duration::from_millis(lease.lease_ms);
+            self.insert(&lease.user, Entry { expires, ..held });
         }
-        if let Some(lease) = self.remove(user, device) {
-            self.insert(user, Lease { expires, ..lease });
-        }
-        true
+        renewed
+    }
+
+    /// Up to `max` entries of a node.
+    fn entries_of(&self, at: &Peer, max: usize) -> Vec<(Arc<str>, Arc<str>)> {
+        let entries = self.users.iter().flat_map(|(user, devices)| devices.values().map(move |entry| (user, entry)));
+        let theirs = entries.filter(|(_, entry)| entry.route.at.node == at.node && entry.route.at.boot == at.boot);
+        theirs.take(max).map(|(user, entry)| (user.clone(), entry.route.device.clone())).collect()
     }
 }
 
@@ -112,9 +132,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Share it as `Arc<MemoryDirectory>` between the nodes of a process. Tenants have a lock each and don't wait for each
 /// other; what expired is given back within [`SWEEP_EVERY`] of any registration.
+///
+/// Unlike the port promises it serves several watchers: each node of the process has its own.
 pub struct MemoryDirectory {
     tenants: DashMap<Arc<str>, Arc<Mutex<Tenant>>>,
+    /// Per tenant: the second that was last asked about, and what was taken of it.
+    budgets: DashMap<Arc<str>, (i64, u32)>,
+    nodes: Mutex<Nodes>,
+    watchers: Mutex<Vec<Weak<dyn RouteWatcher>>>,
     last_sweep: Mutex<Instant>,
+    /// The two clocks at the start; from there on only tokio's counts.
+    started: (Instant, SystemTime),
     standalone: bool,
 }
 
@@ -130,7 +158,30 @@ impl MemoryDirectory {
     }
 
     fn new(standalone: bool) -> Self {
-        MemoryDirectory { tenants: DashMap::new(), last_sweep: Mutex::new(Instant::now()), standalone }
+        let now = Instant::now();
+        MemoryDirectory {
+            tenants: DashMap::new(),
+            budgets: DashMap::new(),
+            nodes: Mutex::default(),
+            watchers: Mutex::default(),
+            last_sweep: Mutex::new(now),
+            started: (now, SystemTime::now()),
+            standalone,
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        let since = (self.started.1 + self.started.0.elapsed()).duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn tell(&self, news: impl Fn(&dyn RouteWatcher)) {
+        let watchers: Vec<Arc<dyn RouteWatcher>> = {
+            let mut watchers = lock(&self.watchers);
+            watchers.retain(|watcher| watcher.strong_count() > 0);
+            watchers.iter().filter_map(Weak::upgrade).collect()
+        };
+        watchers.iter().for_each(|watcher| news(&**watcher));
     }
 
     /// Live connections of a tenant.
@@ -149,6 +200,8 @@ impl MemoryDirectory {
         for name in names {
             self.with_known(&name, |_| ());
         }
+        let second = self.now_ms() / 1000;
+        self.budgets.retain(|_, (asked, _)| *asked == second);
     }
 
     fn sweep_when_due(&self, now: Instant) {
@@ -209,34 +262,35 @@ impl Directory for MemoryDirectory {
         Box::pin(async move {
             let now = Instant::now();
             self.sweep_when_due(now);
-            Ok(self.with(tenant, |t| t.register(user, route, limits, now)))
+            let outcome = self.with(tenant, |t| t.register(user, route, limits, now));
+            let changed = match &outcome {
+                Registered::New => true,
+                Registered::Replaced(earlier) => earlier.connection != route.connection,
+                Registered::TenantFull { .. } | Registered::UserFull { .. } => false,
+            };
+            if changed {
+                self.tell(|watcher| watcher.changed(tenant, user));
+            }
+            Ok(outcome)
         })
     }
 
-    fn unregister<'a>(
-        &'a self,
-        tenant: &'a str,
-        user: &'a str,
-        device: &'a str,
-        connection: u128,
-    ) -> LocalFuture<'a, Result<(), DirectoryDown>> {
+    fn unregister<'a>(&'a self, leases: &'a [Lease]) -> LocalFuture<'a, Result<(), DirectoryDown>> {
         Box::pin(async move {
-            self.with_known(tenant, |t| t.unregister(user, device, connection));
+            for lease in leases {
+                if self.with_known(&lease.tenant, |t| t.unregister(lease)).unwrap_or(false) {
+                    self.tell(|watcher| watcher.changed(&lease.tenant, &lease.user));
+                }
+            }
             Ok(())
         })
     }
 
-    fn renew<'a>(
-        &'a self,
-        tenant: &'a str,
-        user: &'a str,
-        device: &'a str,
-        connection: u128,
-        lease_ms: u64,
-    ) -> LocalFuture<'a, Result<bool, DirectoryDown>> {
+    fn renew<'a>(&'a self, leases: &'a [Lease]) -> LocalFuture<'a, Result<Vec<Renewed>, DirectoryDown>> {
         Box::pin(async move {
-            let expires = Instant::now() + Duration::from_millis(lease_ms);
-            Ok(self.with_known(tenant, |t| t.renew(user, device, connection, expires)).unwrap_or(false))
+            let now = Instant::now();
+            let renew = |lease: &Lease| self.with_known(&lease.tenant, |t| t.renew(lease, now));
+            Ok(leases.iter().map(|lease| renew(lease).unwrap_or(Renewed::Absent)).collect())
         })
     }
 
@@ -247,11 +301,80 @@ impl Directory for MemoryDirectory {
     ) -> LocalFuture<'a, Result<Vec<Vec<Route>>, DirectoryDown>> {
         Box::pin(async move {
             let routes_of = |t: &Tenant, user: &str| -> Vec<Route> {
-                t.users.get(user).map(|d| d.values().map(|lease| lease.route.clone()).collect()).unwrap_or_default()
+                t.users.get(user).map(|d| d.values().map(|entry| entry.route.clone()).collect()).unwrap_or_default()
             };
             let found = self.with_known(tenant, |t| users.iter().map(|user| routes_of(t, user)).collect());
             Ok(found.unwrap_or_else(|| vec![Vec::new(); users.len()]))
         })
+    }
+
+    fn take_budget<'a>(&'a self, tenant: &'a str, want: u32, max: u32) -> LocalFuture<'a, Result<u32, DirectoryDown>> {
+        Box::pin(async move {
+            self.sweep_when_due(Instant::now());
+            let second = self.now_ms() / 1000;
+            let mut budget = self.budgets.entry(tenant.into()).or_insert((second, 0));
+            if budget.0 != second {
+                *budget = (second, 0);
+            }
+            let got = want.min(max.saturating_sub(budget.1));
+            budget.1 += got;
+            Ok(got)
+        })
+    }
+
+    fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>> {
+        Box::pin(async move {
+            let ttl = Duration::from_millis(ttl_ms);
+            let announced = lock(&self.nodes).announce(me, ttl, Instant::now(), self.now_ms());
+            if !announced.remembered {
+                self.tell(|watcher| watcher.nodes_changed());
+            }
+            Ok(announced)
+        })
+    }
+
+    fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>> {
+        Box::pin(async move {
+            if lock(&self.nodes).leave(me, Instant::now()) {
+                self.tell(|watcher| watcher.nodes_changed());
+            }
+            Ok(())
+        })
+    }
+
+    fn bury<'a>(&'a self, dead: &'a Peer, max: usize) -> LocalFuture<'a, Result<usize, DirectoryDown>> {
+        Box::pin(async move {
+            if lock(&self.nodes).is_live(dead, Instant::now()) {
+                return Ok(0);
+            }
+            let names: Vec<Arc<str>> = self.tenants.iter().map(|entry| entry.key().clone()).collect();
+            let mut buried = 0;
+            for tenant in names {
+                let left = max - buried;
+                let users = self.with_known(&tenant, |t| {
+                    let entries = t.entries_of(dead, left);
+                    entries.iter().for_each(|(user, device)| drop(t.remove(user, device)));
+                    entries
+                });
+                let users = users.unwrap_or_default();
+                buried += users.len();
+                users.iter().for_each(|(user, _)| self.tell(|watcher| watcher.changed(&tenant, user)));
+                if buried >= max {
+                    break;
+                }
+            }
+            if buried == 0 {
+                lock(&self.nodes).forget(dead, Instant::now());
+            }
+            Ok(buried)
+        })
+    }
+
+    fn watch(&self, watcher: Weak<dyn RouteWatcher>) {
+        lock(&self.watchers).push(watcher.clone());
+        if let Some(watcher) = watcher.upgrade() {
+            watcher.watching(true);
+        }
     }
 
     fn standalone(&self) -> bool {
@@ -281,7 +404,7 @@ mod tests {
         tokio::time::advance(SWEEP_EVERY).await;
         directory.register("last", "u", &contract::route("phone", "n1", 7), limits).await.unwrap();
         assert_eq!(directory.tenants(), 1);
-        directory.unregister("last", "u", "phone", 7).await.unwrap();
+        directory.unregister(&[contract::lease("last", "u", "phone", 7)]).await.unwrap();
         assert_eq!(directory.tenants(), 0);
     }
 
@@ -312,7 +435,7 @@ mod tests {
                         for _ in 0..2_000 {
                             directory.register("t", &user, &route, limits).await.unwrap();
                             assert_eq!(directory.routes("t", &users).await.unwrap(), vec![vec![route.clone()]]);
-                            directory.unregister("t", &user, "d", n).await.unwrap();
+                            directory.unregister(&[contract::lease("t", &user, "d", n)]).await.unwrap();
                         }
                     });
                 })

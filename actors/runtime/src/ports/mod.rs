@@ -4,6 +4,7 @@
 mod memory_directory;
 mod memory_events;
 mod memory_link;
+mod memory_nodes;
 
 pub use memory_directory::MemoryDirectory;
 pub use memory_events::{EventsOff, MemoryEvents};
