@@ -3,6 +3,13 @@
 
 mod connection;
 mod directory;
+mod entries;
+mod exchange;
+mod keys;
+mod link;
+mod nodes;
+mod pool;
+mod watching;
 
 pub use connection::{Layout, RedisConfig, RedisMistakes};
 pub use directory::RedisDirectory;

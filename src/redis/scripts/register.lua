@@ -1,10 +1,11 @@
 -- Puts a device online; the newest connection of a device wins.
 -- KEYS: online (hash: device -> route), leases (zset: device -> end of its lease, Unix ms)
--- ARGV: device, route, lease in ms, limit of the user (0 = none), '1' = only if the device is online already
+-- ARGV: device, route, connection, lease in ms, limit of the user (0 = none), '1' = only if the device is online already,
+--       channel, news for it
 -- Answer: {'new'}, {'replaced', earlier route}, {'full', devices online} or {'absent'}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local device, lease, limit = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local device, connection, lease, limit = ARGV[1], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 
 for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
   redis.call('HDEL', KEYS[1], expired)
@@ -20,7 +21,7 @@ else
   if limit > 0 and online >= limit then
     return {'full', online}
   end
-  if ARGV[5] == '1' then
+  if ARGV[6] == '1' then
     return {'absent'}
   end
 end
@@ -31,5 +32,8 @@ for _, key in ipairs(KEYS) do
   if redis.call('PTTL', key) < 2 * lease then
     redis.call('PEXPIRE', key, 2 * lease)
   end
+end
+if not earlier or string.match(earlier, '^[^|]*|[^|]*|([^|]*)|') ~= connection then
+  redis.call('PUBLISH', ARGV[7], ARGV[8])
 end
 return answer
