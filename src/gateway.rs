@@ -220,7 +220,7 @@ fn node_server(config: &GatewayConfig, node: &Arc<Late>) -> io::Result<Option<No
         return Ok(None);
     }
     let token = config.cluster_grpc_token.as_ref().map(|token| token.expose().to_owned());
-    let settings = ServerSettings { token, max_request_bytes: config.max_message_bytes + GRPC_OVERHEAD, threads: 1 };
+    let settings = ServerSettings { token, max_message_bytes: config.max_message_bytes + GRPC_OVERHEAD, threads: 1 };
     let late = node.clone();
     NodeServer::start(&settings, node.clone(), Arc::new(move || late.next_delivery())).map(Some)
 }
@@ -239,6 +239,8 @@ fn link(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dyn Pee
             open_ms: config.grpc_breaker_open.as_millis() as u64,
         },
         idle: LINK_IDLE,
+        deadline: LinkSettings::DEADLINE,
+        max_message_bytes: config.max_message_bytes + GRPC_OVERHEAD,
     };
     Ok(Arc::new(GrpcLink::new(&settings, handle).map_err(other)?))
 }

@@ -1,6 +1,8 @@
 //! End-to-end tests of one gateway node over real sockets. Must not reach beyond loopback, and must wait for conditions,
 //! never for time.
 
+#[path = "flow/cluster.rs"]
+mod cluster;
 #[path = "flow/connections.rs"]
 mod connections;
 #[path = "flow/faults.rs"]

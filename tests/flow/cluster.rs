@@ -3,10 +3,8 @@
 
 use mics_proto::message::AckStatus;
 
-mod support;
-
-use support::client::{group, single};
-use support::{Book, Client, Cluster, Gateway, Setup, wait_until};
+use crate::support::client::{group, single};
+use crate::support::{Book, Client, Cluster, Gateway, Setup, wait_until};
 
 fn ids(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
