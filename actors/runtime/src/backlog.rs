@@ -33,19 +33,16 @@ pub async fn welcome(live: Rc<Live>) {
     if live.config.offline_use_hook_pull {
         pull(&live).await;
     }
-    fetch(&live).await;
-    live.outbox.release();
-    // Told of more while the door was opened.
-    if live.outbox.take_nudge() {
-        fetch(&live).await;
-    }
-    live.fetching.set(false);
+    more(live).await;
 }
 
-/// After a nudge: more was kept while the session lived.
+/// Fetches what is kept, until there is no news of more; then live messages go on.
 pub async fn more(live: Rc<Live>) {
-    while live.outbox.take_nudge() {
+    loop {
         fetch(&live).await;
+        if live.outbox.release() {
+            break;
+        }
     }
     live.fetching.set(false);
 }
@@ -164,7 +161,8 @@ async fn pull(live: &Rc<Live>) {
             break;
         }
         for message in &page.messages {
-            pulled_one(live, Frame { id: node.next_delivery(), bytes: encode::delivery_of(message), shared: false }).await;
+            pulled_one(live, Frame { id: node.next_delivery(), bytes: encode::delivery_of(message), shared: false })
+                .await;
         }
         pulled += page.messages.len() as u64;
         if !page.has_more {
