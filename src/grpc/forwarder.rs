@@ -15,6 +15,7 @@ use mics_proto::node::{
 };
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::{Code, Status};
 
@@ -194,7 +195,12 @@ impl Forwarder {
         let deadline = self.pending.deadline();
         let late = async {
             match deadline {
-                Some(deadline) => sleep_until(deadline).await,
+                Some(deadline) => {
+                    sleep_until(deadline).await;
+                    // After a stall of this process the answers may be here and not yet read: let the connection run.
+                    yield_now().await;
+                    yield_now().await;
+                }
                 None => std::future::pending().await,
             }
         };
