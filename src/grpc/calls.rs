@@ -137,8 +137,9 @@ async fn send(mut client: Client, request: CallRequest) -> Result<PeerAnswer, St
             Ok(PeerAnswer::Placed(placed))
         }
         CallRequest::Lease(request) => {
-            let frames = client.lease(request).await?.into_inner().kept;
-            Ok(PeerAnswer::Leased(frames.into_iter().map(wire::kept).collect::<Result<_, _>>()?))
+            let mics_proto::node::LeaseResponse { kept: frames, held } = client.lease(request).await?.into_inner();
+            let kept = frames.into_iter().map(wire::kept).collect::<Result<_, _>>()?;
+            Ok(PeerAnswer::Leased { kept, held })
         }
         CallRequest::Settle(request) => client.settle(request).await.map(|_| PeerAnswer::Done),
         CallRequest::Nudge(request) => client.nudge(request).await.map(|_| PeerAnswer::Done),
