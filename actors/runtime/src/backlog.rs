@@ -55,7 +55,7 @@ async fn fetch(live: &Rc<Live>) {
     while live.outbox.is_open() {
         let lease = Lease::take(live).await;
         if lease.frames.is_empty() {
-            if lease.held {
+            if lease.again {
                 look_again(live);
             }
             return;
@@ -65,13 +65,14 @@ async fn fetch(live: &Rc<Live>) {
     }
 }
 
-/// Whoever has leased the frames may end without having taken them.
+/// Whoever has leased frames may end without having taken them, and a home may answer later. Live messages don't wait
+/// for this.
 fn look_again(live: &Rc<Live>) {
     let live = Rc::downgrade(live);
     actix_rt::spawn(async move {
         tokio::time::sleep(AGAIN).await;
-        if let Some(live) = live.upgrade() {
-            live.tenant.sessions.nudge(&live.user);
+        if let Some(live) = live.upgrade().filter(|live| live.outbox.is_open() && !live.fetching.replace(true)) {
+            more(live).await;
         }
     });
 }
@@ -81,8 +82,8 @@ struct Lease {
     frames: BTreeMap<DeliveryId, Entry>,
     /// Endpoints that hold some of them.
     holders: Vec<Arc<str>>,
-    /// Somebody else has leased more of them.
-    held: bool,
+    /// Somebody else has leased more of them, or a home did not answer.
+    again: bool,
     until: Instant,
 }
 
@@ -93,32 +94,35 @@ impl Lease {
         let mut places: Vec<Option<Arc<str>>> = homes.elsewhere.into_iter().map(Some).collect();
         places.insert(if homes.here_first { 0 } else { places.len() }, None);
         let until = Instant::now() + HOLD / 2;
-        let mut lease = Lease { frames: BTreeMap::new(), holders: Vec::new(), held: false, until };
+        let mut lease = Lease { frames: BTreeMap::new(), holders: Vec::new(), again: false, until };
         for place in places {
-            match place {
+            let held = match place {
                 None => lease.take_here(live),
                 Some(endpoint) => lease.take_there(live, endpoint).await,
-            }
-            if lease.held {
+            };
+            lease.again |= held;
+            if held {
                 break;
             }
         }
         lease
     }
 
-    fn take_here(&mut self, live: &Live) {
+    /// True when somebody else holds more.
+    fn take_here(&mut self, live: &Live) -> bool {
         let (entries, held) = live.tenant.offline.lease(&live.user, &live.device, HOLD.as_millis() as u64);
-        self.held = held;
-        entries.into_iter().for_each(|entry| drop(self.frames.entry(entry.id).or_insert(entry)));
+        for entry in entries {
+            self.frames.entry(entry.id).or_insert(entry);
+        }
+        held
     }
 
-    async fn take_there(&mut self, live: &Live, endpoint: Arc<str>) {
+    async fn take_there(&mut self, live: &Live, endpoint: Arc<str>) -> bool {
         let (tenant, user, device) = (live.tenant.id.clone(), live.user.clone(), live.device.clone());
         let call = PeerCall::Lease { tenant, user, device, hold_ms: HOLD.as_millis() as u64 };
         let now = clock_ms();
         match live.node.router().call(&endpoint, call).await {
             Ok(PeerAnswer::Leased { kept, held }) => {
-                self.held = held;
                 if !kept.is_empty() {
                     self.holders.push(endpoint);
                 }
@@ -126,9 +130,14 @@ impl Lease {
                     let entry = Entry { id, frame, expires_at_ms: now + ttl_ms, devices };
                     self.frames.entry(id).or_insert(entry);
                 }
+                held
             }
-            Ok(_) => {}
-            Err(error) => live.tenant.offline.not_drained(&error),
+            Ok(_) => false,
+            Err(error) => {
+                live.tenant.offline.not_drained(&error);
+                self.again = true;
+                false
+            }
         }
     }
 
