@@ -155,6 +155,10 @@ async fn register(node: &Arc<Node>, session: SessionRef) {
     let limits = ConnectionLimits { lease_ms: session.lease_ms, ..ConnectionLimits::default() };
     let (tenant, user) = (session.outbox.tenant.clone(), session.outbox.user.clone());
     let registered = node.directory.register(&tenant, &user, &session.route(node.members.me()), limits).await;
+    if registered.is_ok() {
+        // Whoever kept something for the user meanwhile did not find the session.
+        session.nudge();
+    }
     if let Ok(Registered::Replaced(old)) = registered {
         replace(node, &tenant, &user, &old).await;
     }
