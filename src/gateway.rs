@@ -201,7 +201,7 @@ impl PeerNode for Late {
         match (self.0.get(), call) {
             (Some(node), call) => node.answer(call),
             (None, PeerCall::Place { kept, .. }) => PeerAnswer::Placed(vec![false; kept.len()]),
-            (None, PeerCall::Lease { .. }) => PeerAnswer::Leased(Vec::new()),
+            (None, PeerCall::Lease { .. }) => PeerAnswer::Leased { kept: Vec::new(), held: false },
             (None, _) => PeerAnswer::Done,
         }
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use grpc::{LOOPBACK, PATIENCE, eventually, link, link_settings, server_settings, start};
+use grpc::{LOOPBACK, PATIENCE, eventually, link, link_settings, older, server_settings, start};
 use mics::grpc::{LinkSettings, NodeServer};
 use mics_actors::contract::link::{Recorder, delivery, users};
 use mics_actors::ports::PeerNode;
@@ -58,9 +58,11 @@ impl Proxy {
                 let (states, mut breaks) = (states.clone(), breaks.clone());
                 breaks.mark_unchanged();
                 tokio::spawn(async move {
+                    // What was held back when the wire was cut never arrives.
                     tokio::select! {
-                        () = pump(near, server, states) => {}
+                        biased;
                         _ = breaks.changed() => {}
+                        () = pump(near, server, states) => {}
                     }
                 });
             }
@@ -260,6 +262,56 @@ async fn a_second_break_ends_the_forward() {
         () = breaking => panic!("breaks for ever"),
     };
     assert!(matches!(answer, Err(LinkError::Unavailable(_))), "{answer:?}");
+    assert_eq!(link.counts().reconnects, 2);
+}
+
+#[tokio::test]
+async fn a_repetition_has_what_is_left_of_the_deadline() {
+    let node = Arc::<Recorder>::default();
+    let (server, behind) = start(node.clone(), None);
+    let proxy = Proxy::to(&behind).await;
+    let link = link(&server, &LinkSettings { deadline: DEADLINE, ..link_settings() });
+    let (all, bob) = (deliveries(2), users(&["bob"]));
+    assert_eq!(link.forward(&proxy.endpoint, &all[0], &bob).await, Ok(vec![3]));
+    proxy.set(Wire::Deaf);
+    let begun = Instant::now();
+    let answer = link.forward(&proxy.endpoint, &all[1], &bob);
+    eventually("the forward arrived", || node.deliveries().len() == 2).await;
+    sleep(DEADLINE / 2).await;
+    proxy.set(Wire::Hole);
+    proxy.cut();
+    assert_eq!(timeout(PATIENCE, answer).await, Ok(Err(LinkError::Deadline)));
+    assert!(begun.elapsed() < DEADLINE * 4 / 3, "not a deadline per attempt");
+    assert_eq!(proxy.accepted(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_older_peers_connection_that_breaks_is_replaced_and_the_rest_repeated_in_order() {
+    let node = Arc::<Recorder>::default();
+    let (server, _) = start(Arc::<Recorder>::default(), None);
+    let proxy = Proxy::to(&older::serve(node.clone()).await).await;
+    let link = link(&server, &link_settings());
+    let bob = users(&["bob"]);
+    // A call carries a message, so it has to be one.
+    let message = |n: i64| mics_proto::message::MessageRequest { timestamp_ms: n, ..Default::default() };
+    let all: Vec<Delivery> = (1..20)
+        .map(|n| Delivery { request: prost::Message::encode_to_vec(&message(n)).into(), ..delivery(1) })
+        .collect();
+    assert_eq!(link.forward(&proxy.endpoint, &all[0], &bob).await, Ok(vec![1]));
+    proxy.set(Wire::Deaf);
+    let answers = join_all(all.iter().map(|delivery| link.forward(&proxy.endpoint, delivery, &bob)));
+    let breaking = async {
+        eventually("the first arrived", || node.deliveries().len() == 2).await;
+        proxy.cut();
+        proxy.set(Wire::Open);
+    };
+    let (answers, ()) =
+        timeout(PATIENCE, futures_util::future::join(answers, breaking)).await.expect("no forward hangs");
+    assert_eq!(answers, vec![Ok(vec![1]); 19]);
+    let seen: Vec<_> = node.deliveries().into_iter().map(|(delivery, _)| delivery.request).collect();
+    let expected: Vec<_> =
+        all[..1].iter().chain(&all[..1]).chain(&all).map(|delivery| delivery.request.clone()).collect();
+    assert_eq!(seen, expected, "the one under way came twice, the rest once, all in order");
 }
 
 #[tokio::test]
@@ -351,5 +403,5 @@ async fn more_forwards_than_may_wait_are_refused_at_once() {
     let refused = answers.iter().filter(|answer| matches!(answer, Err(LinkError::Unavailable(_)))).count();
     assert_eq!(late + refused, 20_000);
     assert!((4_096..=8_192).contains(&late), "{late} waited");
-    assert_eq!(link.counts().forwards, late as u64);
+    assert_eq!((link.counts().forwards, link.counts().overflows), (late as u64, refused as u64));
 }

@@ -7,22 +7,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use grpc::{LOOPBACK, PATIENCE, eventually, link, link_settings, server_settings, start};
+use grpc::{LOOPBACK, PATIENCE, eventually, link, link_settings, older, server_settings, start};
 use mics::grpc::{GrpcLink, LinkSettings, NodeServer};
 use mics_actors::contract::link::{self as contract, Linked, Recorder, delivery, users, waiting};
 use mics_actors::frame;
-use mics_domain::ports::{LinkError, PeerCall, PeerLink};
+use mics_actors::ports::PeerNode;
+use mics_domain::delivery::Delivery;
+use mics_domain::ports::{LinkError, PeerAnswer, PeerCall, PeerLink};
 use mics_proto::message::MessageRequest;
 use mics_proto::node::node_gateway_client::NodeGatewayClient;
-use mics_proto::node::node_gateway_server::{NodeGateway, NodeGatewayServer};
 use mics_proto::node::{
-    BufferOfflineRequest, DrainOfflineRequest, DrainOfflineResponse, ForwardAck, ForwardBatchRequest,
-    ForwardSingleRequest, ForwardsRequest, ForwardsResponse, LeaseRequest, LeaseResponse, NudgeRequest, NudgeResponse,
-    PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse, SettleRequest, SettleResponse,
+    BufferOfflineRequest, DrainOfflineRequest, ForwardAck, ForwardBatchRequest, ForwardSingleRequest,
 };
 use prost::Message as _;
 use tokio::time::{Instant, timeout};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::Code;
 
 fn nudge() -> PeerCall {
     PeerCall::Nudge { tenant: "t1".into(), users: users(&["bob"]) }
@@ -95,10 +94,12 @@ async fn connections_that_nobody_uses_are_closed() {
     assert_eq!(link.counts().streams, 2);
 }
 
-/// A thread's forwards, `window` of them under way at a time.
+/// A thread's forwards of 256 bytes, `window` of them under way at a time.
 fn caller(link: &GrpcLink, endpoint: &str, caller: u128, each: u128, window: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (bob, deliveries) = (users(&["bob"]), (0..each).map(|n| delivery(caller << 32 | n)).collect::<Vec<_>>());
+    let (bob, request) = (users(&["bob"]), Bytes::from(vec![7; 256]));
+    let deliveries: Vec<_> =
+        (0..each).map(|n| Delivery { request: request.clone(), ..delivery(caller << 32 | n) }).collect();
     let forwards = deliveries.iter().map(|delivery| link.forward(endpoint, delivery, &bob));
     let answers = stream::iter(forwards).buffered(window);
     let failed = answers.filter(|answer| std::future::ready(*answer != Ok(vec![3])));
@@ -233,79 +234,15 @@ async fn the_reference_nodes_offline_calls_work() {
     assert_eq!((&**device, taken, released.len()), ("", &waiting("bob").iter().map(|k| k.id).collect(), 0));
 }
 
-/// A node of the contract's first version: two forwards, and nothing beyond.
-struct Older(Arc<Recorder>);
-
-impl Older {
-    fn take(&self, tenant: String, to: Vec<String>, message: Option<MessageRequest>) -> Response<ForwardAck> {
-        use mics_actors::ports::PeerNode as _;
-        let request = message.expect("a message").encode_to_vec().into();
-        let to: Vec<Arc<str>> = to.into_iter().map(Arc::from).collect();
-        self.0.deliver(&mics_domain::delivery::Delivery { tenant: tenant.into(), id: 0, request }, &to);
-        Response::new(ForwardAck { ok: true, ..Default::default() })
-    }
-}
-
-#[tonic::async_trait]
-impl NodeGateway for Older {
-    async fn forward_single(&self, request: Request<ForwardSingleRequest>) -> Result<Response<ForwardAck>, Status> {
-        let request = request.into_inner();
-        Ok(self.take(request.tenant_id, vec![request.to_user_id], request.message))
-    }
-    async fn forward_batch(&self, request: Request<ForwardBatchRequest>) -> Result<Response<ForwardAck>, Status> {
-        let request = request.into_inner();
-        Ok(self.take(request.tenant_id, request.to_user_ids, request.message))
-    }
-    async fn buffer_offline(&self, _: Request<BufferOfflineRequest>) -> Result<Response<ForwardAck>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn drain_offline(&self, _: Request<DrainOfflineRequest>) -> Result<Response<DrainOfflineResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    type ForwardsStream = stream::Empty<Result<ForwardsResponse, Status>>;
-    async fn forwards(&self, _: Request<Streaming<ForwardsRequest>>) -> Result<Response<Self::ForwardsStream>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn place(&self, _: Request<PlaceRequest>) -> Result<Response<PlaceResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn lease(&self, _: Request<LeaseRequest>) -> Result<Response<LeaseResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn settle(&self, _: Request<SettleRequest>) -> Result<Response<SettleResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn nudge(&self, _: Request<NudgeRequest>) -> Result<Response<NudgeResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn replace(&self, _: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-}
-
-/// Serves `Older` on a port, as long as the test runs.
-async fn older(node: Arc<Recorder>) -> String {
-    let listener = tokio::net::TcpListener::bind(LOOPBACK).await.expect("a port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-    let sockets = stream::unfold(listener, |listener| async {
-        let socket = listener.accept().await.map(|(socket, _)| socket);
-        Some((socket, listener))
-    });
-    let service = NodeGatewayServer::new(Older(node));
-    let serve = tonic::transport::Server::builder().add_service(service).serve_with_incoming(sockets);
-    tokio::spawn(async move { serve.await.expect("a running server") });
-    endpoint
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_older_peer_is_forwarded_to_one_by_one() {
     let node = Arc::<Recorder>::default();
     let (server, _) = start(node.clone(), None);
-    let endpoint = older(node.clone()).await;
+    let endpoint = older::serve(node.clone()).await;
     let link = link(&server, &link_settings());
     let deliveries: Vec<_> = (0..100_u8)
         .map(|n| MessageRequest { msg_id: n.to_string(), ..message("t1") }.encode_to_vec().into())
-        .map(|request| mics_domain::delivery::Delivery { request, ..delivery(1) })
+        .map(|request| Delivery { request, ..delivery(1) })
         .collect();
     let (one, two) = (users(&["bob"]), users(&["bob", "carol"]));
     let forwards = deliveries.iter().enumerate().map(|(n, delivery)| {
@@ -369,11 +306,11 @@ fn forwards_per_second() {
 #[derive(Default)]
 struct Counting;
 
-impl mics_actors::ports::PeerNode for Counting {
-    fn deliver(&self, _: &mics_domain::delivery::Delivery, users: &[Arc<str>]) -> Vec<u32> {
+impl PeerNode for Counting {
+    fn deliver(&self, _: &Delivery, users: &[Arc<str>]) -> Vec<u32> {
         vec![3; users.len()]
     }
-    fn answer(&self, _: PeerCall) -> mics_domain::ports::PeerAnswer {
-        mics_domain::ports::PeerAnswer::Done
+    fn answer(&self, _: PeerCall) -> PeerAnswer {
+        PeerAnswer::Done
     }
 }

@@ -3,15 +3,15 @@
 
 mod redis_support;
 
-use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::redis;
 use mics_actors::contract::directory as contract;
 use mics_domain::ports::{ConnectionLimits, Directory, Lease, Registered, Renewed, Route};
-use redis_support::{Server, cluster, connection_of, directory, free_port, limits, patient, redis_is_missing, until};
+use redis_support::{
+    Server, cluster, connection_of, directory, everything, free_port, limits, patient, redis_is_missing, until,
+};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test]
@@ -164,22 +164,6 @@ async fn lost_memory_is_noticed_and_written_again() {
     assert_eq!(directory.renew(&lease).await, Ok(vec![Renewed::Ours]));
 }
 
-/// Every key and value of a server, as text.
-async fn everything(server: &Server) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    for key in server.ask::<Vec<String>>(&["KEYS", "*"]).await {
-        let kind: String = server.ask(&["TYPE", &key]).await;
-        let value: redis::Value = match kind.as_str() {
-            "hash" => server.ask(&["HGETALL", &key]).await,
-            "zset" => server.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await,
-            "set" => server.ask(&["SMEMBERS", &key]).await,
-            other => panic!("{key} is a {other}, which is not in the list of keys"),
-        };
-        all.insert(key, format!("{value:?}"));
-    }
-    all
-}
-
 #[tokio::test]
 async fn nothing_but_the_listed_keys_is_written() {
     if redis_is_missing("nothing_but_the_listed_keys_is_written") {
@@ -275,4 +259,37 @@ async fn a_frozen_server_costs_little_and_heals_by_itself() {
     server.signal("CONT");
     until("it heals", || async { directory.routes("t", &users).await.is_ok() }).await;
     assert_eq!(directory.renew(&[contract::lease("t", "alice", "d", 1)]).await, Ok(vec![Renewed::Absent]));
+}
+
+/// A worker thread of the gateway: its runtime ends with it.
+fn on_a_worker<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(work())
+    });
+    thread.join().expect("no panic")
+}
+
+#[test]
+fn connections_outlive_the_threads_that_ask() {
+    if redis_is_missing("connections_outlive_the_threads_that_ask") {
+        return;
+    }
+    let background =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let server = background.block_on(Server::start(free_port(), ""));
+    let connection = format!("127.0.0.1:{}", server.port);
+    let directory = background.block_on(async { patient(&connection).await });
+    for connection in 0..3 {
+        let directory = directory.clone();
+        let answer = on_a_worker(async move || {
+            directory.register("t", "u", &contract::route("d", "n1", connection), limits(0)).await
+        });
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    assert_eq!(background.block_on(server.ask::<u64>(&["DBSIZE"])), 4);
+    // Without the background there is nobody to ask, which is an answer too.
+    background.shutdown_background();
+    let answer = on_a_worker(async move || directory.routes("t", &["u".into()]).await);
+    assert!(answer.is_err());
 }

@@ -19,6 +19,10 @@ use super::wire::{self, CallRequest};
 const LARGE_FRAMES: usize = 16;
 const LARGE_BYTES: usize = 256 << 10;
 const LARGE_TIMES: u32 = 4;
+/// A `Place` that is larger travels in parts.
+const PART_BYTES: usize = 1 << 20;
+/// Ids, field numbers and lengths around a frame, at most.
+const FRAMING: usize = 64;
 
 /// Errors: the circuit is open, or too many calls wait already.
 pub(super) fn start(
@@ -28,18 +32,52 @@ pub(super) fn start(
 ) -> Result<JoinHandle<Result<PeerAnswer, LinkError>>, LinkError> {
     peer.check_circuit()?;
     let Ok(permit) = peer.calls.clone().try_acquire_owned() else {
-        return Err(LinkError::Unavailable("too many calls wait".to_owned()));
+        return Err(peer.overflow("calls"));
     };
     Counters::add(&peer.counters.calls, 1);
     let peer = peer.clone();
     Ok(runtime.spawn(async move {
         let _permit = permit;
-        let answer = within_deadline(&peer, call).await;
+        let answer = match call {
+            PeerCall::Place { tenant, kept } => place(&peer, tenant, kept).await,
+            call => within_deadline(&peer, call).await,
+        };
         answer.map_err(|status| {
             peer.counters.call_failures.add(status.code());
             link_error(&status)
         })
     }))
+}
+
+/// In parts that fit a message; each has a deadline of its own.
+async fn place(peer: &Peer, tenant: Arc<str>, kept: Vec<Kept>) -> Result<PeerAnswer, Status> {
+    let mut all = Vec::with_capacity(kept.len());
+    // The tenant's id has to fit as well.
+    let max_bytes = PART_BYTES.min(peer.max_message_bytes.saturating_sub(tenant.len() + FRAMING));
+    for kept in parts(kept, max_bytes) {
+        match within_deadline(peer, PeerCall::Place { tenant: tenant.clone(), kept }).await? {
+            PeerAnswer::Placed(placed) => all.extend(placed),
+            _ => return Err(Status::internal("the peer answered another question")),
+        }
+    }
+    Ok(PeerAnswer::Placed(all))
+}
+
+/// In the order given, each within `max_bytes` unless it is a single frame. At least one part.
+fn parts(kept: Vec<Kept>, max_bytes: usize) -> Vec<Vec<Kept>> {
+    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for kept in kept {
+        let devices: usize = kept.devices.iter().map(|device| device.len() + FRAMING).sum();
+        let more = kept.frame.len() + kept.user.len() + devices + FRAMING;
+        if bytes + more > max_bytes && bytes > 0 {
+            parts.push(std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes += more;
+        part.push(kept);
+    }
+    parts.push(part);
+    parts
 }
 
 fn deadline(peer: &Peer, call: &PeerCall) -> Duration {
@@ -99,11 +137,44 @@ async fn send(mut client: Client, request: CallRequest) -> Result<PeerAnswer, St
             Ok(PeerAnswer::Placed(placed))
         }
         CallRequest::Lease(request) => {
-            let frames = client.lease(request).await?.into_inner().kept;
-            Ok(PeerAnswer::Leased(frames.into_iter().map(wire::kept).collect::<Result<_, _>>()?))
+            let mics_proto::node::LeaseResponse { kept: frames, held } = client.lease(request).await?.into_inner();
+            let kept = frames.into_iter().map(wire::kept).collect::<Result<_, _>>()?;
+            Ok(PeerAnswer::Leased { kept, held })
         }
         CallRequest::Settle(request) => client.settle(request).await.map(|_| PeerAnswer::Done),
         CallRequest::Nudge(request) => client.nudge(request).await.map(|_| PeerAnswer::Done),
         CallRequest::Replace(request) => client.replace(request).await.map(|_| PeerAnswer::Done),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(sizes: &[usize]) -> Vec<Kept> {
+        let frame = |(n, size): (usize, &usize)| Kept {
+            user: "u".into(),
+            id: n as u128,
+            frame: vec![0; *size].into(),
+            ttl_ms: 1,
+            devices: vec!["d".into()],
+        };
+        sizes.iter().enumerate().map(frame).collect()
+    }
+
+    #[test]
+    fn parts_keep_the_order_and_the_limit() {
+        let table: [(&[usize], &[usize]); 5] = [
+            (&[], &[0]),
+            (&[10], &[1]),
+            (&[300, 300, 300], &[2, 1]),
+            (&[5_000, 10, 5_000], &[1, 1, 1]),
+            (&[10; 9], &[7, 2]),
+        ];
+        for (sizes, expected) in table {
+            let parts = parts(frames(sizes), 1_000);
+            assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), expected, "{sizes:?}");
+            assert!(parts.iter().flatten().map(|kept| kept.id).eq(0..sizes.len() as u128));
+        }
     }
 }

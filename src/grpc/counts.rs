@@ -49,6 +49,7 @@ pub(super) struct Counters {
     pub reconnects: AtomicU64,
     pub circuit_openings: AtomicU64,
     pub circuit_refusals: AtomicU64,
+    pub overflows: AtomicU64,
     pub calls: AtomicU64,
     pub call_failures: ByStatus,
 }
@@ -69,6 +70,7 @@ impl Counters {
             reconnects: load(&self.reconnects),
             circuit_openings: load(&self.circuit_openings),
             circuit_refusals: load(&self.circuit_refusals),
+            overflows: load(&self.overflows),
             calls: load(&self.calls),
             call_failures: self.call_failures.seen(),
         }
@@ -94,6 +96,8 @@ pub struct LinkCounts {
     pub circuit_openings: u64,
     /// Forwards and calls not made because the peer's circuit was open.
     pub circuit_refusals: u64,
+    /// Forwards and calls not made because too many waited for the peer.
+    pub overflows: u64,
     /// Calls other than forwards.
     pub calls: u64,
     /// Those that failed, by the name of their gRPC status.

@@ -15,6 +15,7 @@ use mics_proto::node::{
 };
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::{Code, Status};
 
@@ -127,9 +128,8 @@ impl Pending {
         forwards
     }
 
-    /// The connection is gone: what was sent and not answered is to be sent again, unless that was its last attempt.
-    fn rewind(&mut self, status: &Status) {
-        self.next_to_send = 0;
+    /// The connection is gone: what had its last attempt on it fails.
+    fn fail_spent(&mut self, status: &Status) {
         let (spent, again) = std::mem::take(&mut self.jobs).into_iter().partition(|(_, job)| job.tries >= ATTEMPTS);
         self.jobs = again;
         BTreeMap::into_values(spent).for_each(|job| job.fail_with(status));
@@ -171,7 +171,7 @@ impl Forwarder {
             self.peer.reconnect(generation);
             self.unary = false;
             if let End::Broken(status) = end {
-                self.pending.rewind(&status);
+                self.pending.fail_spent(&status);
                 let _ = self.meanwhile(sleep(PAUSE)).await;
             }
         }
@@ -194,7 +194,12 @@ impl Forwarder {
         let deadline = self.pending.deadline();
         let late = async {
             match deadline {
-                Some(deadline) => sleep_until(deadline).await,
+                Some(deadline) => {
+                    sleep_until(deadline).await;
+                    // After a stall of this process the answers may be here and not yet read: let the connection run.
+                    yield_now().await;
+                    yield_now().await;
+                }
                 None => std::future::pending().await,
             }
         };
@@ -248,6 +253,7 @@ impl Forwarder {
             Err(status) => return self.not_opened(status),
         };
         Counters::add(&self.peer.counters.streams, 1);
+        // What was sent over an earlier connection and not answered comes again, in its order.
         self.pending.next_to_send = 0;
         let mut writable = true;
         while !(self.closed && self.pending.jobs.is_empty()) {

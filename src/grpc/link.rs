@@ -131,7 +131,7 @@ impl GrpcLink {
                 Ok(answer)
             }
             // The job's pass is released with it: the peer is not to blame yet.
-            Err(_) => Err(LinkError::Unavailable("too many forwards wait".to_owned())),
+            Err(_) => Err(entry.peer.overflow("forwards")),
         }
     }
 }

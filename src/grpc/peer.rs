@@ -172,6 +172,12 @@ impl Peer {
         Ok(())
     }
 
+    /// Too many of `what` wait already.
+    pub fn overflow(&self, what: &str) -> LinkError {
+        Counters::add(&self.counters.overflows, 1);
+        LinkError::Unavailable(format!("too many {what} wait"))
+    }
+
     fn circuit_open(&self) -> LinkError {
         Counters::add(&self.counters.circuit_refusals, 1);
         LinkError::CircuitOpen
@@ -197,7 +203,7 @@ impl Pass {
     /// Errors: the circuit is open, or too many bytes wait already.
     pub fn admit(peer: &Arc<Peer>, bytes: usize) -> Result<Self, LinkError> {
         if peer.waiting_bytes.load(Ordering::Relaxed) > MAX_WAITING_BYTES {
-            return Err(LinkError::Unavailable("too many bytes wait".to_owned()));
+            return Err(peer.overflow("bytes"));
         }
         let admit = lock(&peer.breaker).admit(peer.now_ms(), peer.policy);
         if admit == Admit::Refused {

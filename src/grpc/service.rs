@@ -139,7 +139,7 @@ impl NodeGateway for Service {
         let (tenant, user): (Arc<str>, Arc<str>) = (tenant_id.into(), user_id.into());
         let lease =
             PeerCall::Lease { tenant: tenant.clone(), user: user.clone(), device: "".into(), hold_ms: DRAIN_HOLD_MS };
-        let PeerAnswer::Leased(kept) = self.node.answer(lease) else { return wrong_answer() };
+        let PeerAnswer::Leased { kept, .. } = self.node.answer(lease) else { return wrong_answer() };
         if !kept.is_empty() {
             let taken = kept.iter().map(|kept| kept.id).collect();
             self.node.answer(PeerCall::Settle { tenant, user, taken, released: Vec::new() });
@@ -167,8 +167,8 @@ impl NodeGateway for Service {
 
     async fn lease(&self, request: Request<LeaseRequest>) -> Result<Response<LeaseResponse>, Status> {
         match self.answer(CallRequest::Lease(request.into_inner()))? {
-            PeerAnswer::Leased(kept) => {
-                Ok(Response::new(LeaseResponse { kept: kept.into_iter().map(wire::kept_frame).collect() }))
+            PeerAnswer::Leased { kept, held } => {
+                Ok(Response::new(LeaseResponse { kept: kept.into_iter().map(wire::kept_frame).collect(), held }))
             }
             _ => wrong_answer(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind, Value, cmd};
+use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
@@ -13,8 +13,10 @@ use super::pool::{Held, RedisConnection, RedisPool};
 
 /// Between two attempts to connect, and between two looks at a connection in trouble.
 const PAUSE: Duration = Duration::from_millis(200);
-/// For the question whether a connection is alive.
-const PING: Duration = Duration::from_millis(500);
+/// For the question whether a connection is of use.
+const LOOK: Duration = Duration::from_millis(500);
+/// A connection without trouble is asked this often, because one that nobody uses reports none.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A share of the connection, and which one it is.
 #[derive(Clone)]
@@ -52,7 +54,9 @@ impl Link {
 
     pub(super) fn report(&self, number: u64, error: &RedisError) {
         let read_only = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
-        if read_only || error.is_unrecoverable_error() || error.is_connection_dropped() {
+        // A cluster's connection gets over these by itself.
+        let is_server = matches!(&*self.current.borrow(), Some(Current { connection: RedisConnection::Server(_), .. }));
+        if is_server && (read_only || error.is_unrecoverable_error() || error.is_connection_dropped()) {
             self.broken.fetch_max(number, Ordering::Relaxed);
         }
         if read_only || error.is_io_error() || error.is_cluster_error() || error.is_unrecoverable_error() {
@@ -87,14 +91,25 @@ impl Link {
     }
 
     async fn until_useless(&self, number: u64) {
+        let (mut seen, mut failures) = (None, 0);
         loop {
-            self.trouble.notified().await;
-            let Some(mut current) = self.current.borrow().clone() else { return };
-            let ping = cmd("PING");
-            let alive = self.broken.load(Ordering::Relaxed) < number
-                && matches!(timeout(PING, ping.query_async::<Value>(&mut current.connection)).await, Ok(Ok(_)));
+            if seen.is_some() {
+                let _ = timeout(LOOK_EVERY, self.trouble.notified()).await;
+            }
+            let Some(Current { mut connection, .. }) = self.current.borrow().clone() else { return };
+            let looks = connection.looks();
+            match timeout(LOOK, connection.view()).await {
+                Ok(Ok(view)) => {
+                    failures = 0;
+                    if *seen.get_or_insert_with(|| view.clone()) != view {
+                        return;
+                    }
+                }
+                _ => failures += 1,
+            }
+            // Before the next attempt as well: a connection may open without being of use.
             sleep(PAUSE).await;
-            if !alive {
+            if failures >= looks || self.broken.load(Ordering::Relaxed) >= number {
                 return;
             }
         }

@@ -10,7 +10,7 @@ use deadpool_redis::redis::cluster_async::ClusterConnection;
 use deadpool_redis::redis::sentinel::{SentinelClient, SentinelServerType as ServerType};
 use deadpool_redis::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisFuture, RedisResult, Value,
+    RedisConnectionInfo, RedisFuture, RedisResult, Value, cmd,
 };
 use deadpool_redis::sentinel::{SentinelNodeConnectionInfo, SentinelServerType, TlsMode};
 use deadpool_redis::{PoolConfig, Runtime, Timeouts, cluster, sentinel};
@@ -22,11 +22,18 @@ use super::connection::{Layout, RedisConfig, RedisMistakes};
 const POOL_SIZE: usize = 4;
 /// To open a connection, all its round trips together.
 pub(super) const CONNECT: Duration = Duration::from_secs(1);
+/// The same for a cluster: it gives each of its nodes that long, and then looks who has which slots.
+const CONNECT_CLUSTER: Duration = Duration::from_secs(5);
 
 impl RedisConfig {
     /// A pool that connects on first use. Fails only when the configuration cannot be carried out by this build.
     pub(super) fn pool(&self) -> Result<RedisPool, RedisMistakes> {
-        let limits = Timeouts { wait: Some(CONNECT), create: Some(CONNECT), recycle: Some(CONNECT) };
+        if self.ssl {
+            // Whoever comes first decides for the process; all of it agrees on ring.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let connect = if self.layout == Layout::Cluster { CONNECT_CLUSTER } else { CONNECT };
+        let limits = Timeouts { wait: Some(connect), create: Some(connect), recycle: Some(connect) };
         let size = PoolConfig { timeouts: limits, ..PoolConfig::new(POOL_SIZE) };
         match &self.layout {
             Layout::Single => {
@@ -188,6 +195,31 @@ pub(super) enum RedisConnection {
 }
 
 impl RedisConnection {
+    /// Is it of use? Answers who has which slots, where there are any: another answer means that other servers are to be
+    /// asked from now on. A cluster's connection finds that out by itself only when a former master says so, and a
+    /// frozen one says nothing.
+    pub(super) async fn view(&mut self) -> RedisResult<String> {
+        match self {
+            RedisConnection::Server(server) => cmd("PING").query_async::<Value>(server).await.map(|_| String::new()),
+            RedisConnection::Cluster(cluster) => {
+                let slots: Vec<Vec<Value>> = cmd("CLUSTER").arg("SLOTS").query_async(cluster).await?;
+                // From, to, master; then come replicas.
+                let mut masters: Vec<String> = slots.iter().map(|range| format!("{:?}", range.get(..3))).collect();
+                masters.sort_unstable();
+                Ok(masters.concat())
+            }
+        }
+    }
+
+    /// So many looks in a row must fail before another connection is better. A cluster's is asked on any of its nodes, one
+    /// of which may be dead while the others go on.
+    pub(super) fn looks(&self) -> u32 {
+        match self {
+            RedisConnection::Server(_) => 1,
+            RedisConnection::Cluster(_) => 6,
+        }
+    }
+
     fn inner(&mut self) -> &mut dyn ConnectionLike {
         match self {
             RedisConnection::Server(connection) => connection,

@@ -136,7 +136,9 @@ fn a_moved_user_is_found_at_once() {
         assert_eq!(v.ids(2), ids(round * 2..round * 2 + 2));
         v.close(1000);
         v.closed();
-        wait_until("v is gone", || nodes.iter().all(|node| !node.node.tenants().get("t1").unwrap().sessions.online("v")));
+        wait_until("v is gone", || {
+            nodes.iter().all(|node| !node.node.tenants().get("t1").unwrap().sessions.online("v"))
+        });
     }
 }
 
@@ -145,8 +147,7 @@ fn a_group_spans_nodes_and_absent_members_are_kept_for() {
     let members: Vec<String> = (0..300).map(|n| format!("m{n}")).collect();
     let book = || Book::default().group("t1", "g", members.iter().map(String::as_str));
     let nodes = Cluster::default().start(3, |setup| Setup { book: book(), ..setup });
-    let mut online: Vec<Client> =
-        (0..60).map(|n| nodes[n % 3].connect("t1", &format!("m{n}"), "d")).collect();
+    let mut online: Vec<Client> = (0..60).map(|n| nodes[n % 3].connect("t1", &format!("m{n}"), "d")).collect();
     let mut sender = nodes[1].connect("t1", "s", "d");
     let ack = sender.say(group("1", "g"));
     assert_eq!((ack.status, ack.offline_buffered_users, ack.offline_skipped_users), (0, 240, 0));

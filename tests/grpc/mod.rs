@@ -1,5 +1,7 @@
 //! What the tests of the node-to-node link share: a node at the far end, a link to it, and a wire that can fail.
 
+pub mod older;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

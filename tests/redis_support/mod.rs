@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -171,4 +172,20 @@ pub async fn cluster(masters: usize, replicas: usize) -> Vec<Server> {
 
 pub fn connection_of(servers: &[Server]) -> String {
     servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect::<Vec<_>>().join(",")
+}
+
+/// Every key and value of a server, as text.
+pub async fn everything(server: &Server) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for key in server.ask::<Vec<String>>(&["KEYS", "*"]).await {
+        let kind: String = server.ask(&["TYPE", &key]).await;
+        let value: redis::Value = match kind.as_str() {
+            "hash" => server.ask(&["HGETALL", &key]).await,
+            "zset" => server.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await,
+            "set" => server.ask(&["SMEMBERS", &key]).await,
+            other => panic!("{key} is a {other}, which is not in the list of keys"),
+        };
+        all.insert(key, format!("{value:?}"));
+    }
+    all
 }

@@ -126,6 +126,12 @@ impl OfflineBuffer {
         put
     }
 
+    /// True when somebody has leased frames that this device may have.
+    pub fn is_held(&self, user: &str, device: &str, now_ms: u64) -> bool {
+        let held = |slot: &Slot| slot.held_until_ms > now_ms && slot.entry.is_for(device);
+        self.users.get(user).is_some_and(|queue| queue.slots.iter().any(held))
+    }
+
     /// Takes the oldest frames that this device may have and nobody else holds: at least one, then up to `max_bytes` in
     /// all. They are this caller's until they are settled, or for `hold_ms`.
     pub fn lease(&mut self, user: &str, device: &str, max_bytes: usize, hold_ms: u64, now_ms: u64) -> Vec<Entry> {

@@ -277,7 +277,11 @@ pub enum PeerCall {
 pub enum PeerAnswer {
     /// Per frame in the order asked: is it in the buffer now?
     Placed(Vec<bool>),
-    Leased(Vec<Kept>),
+    /// `held`: there is more for this device, which somebody else has leased.
+    Leased {
+        kept: Vec<Kept>,
+        held: bool,
+    },
     Done,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mics_domain::delivery::DeliveryId;
+use mics_domain::delivery::{DeliveryId, Kept};
 use mics_domain::ids;
 use mics_domain::offline::Entry;
 use mics_domain::policy::HookOp;
@@ -25,6 +25,8 @@ const PULL_PAGE: u32 = 100;
 const PULL_PAGES: usize = 10;
 /// Between looks whether a client has read enough of its backlog for more of it.
 const PAUSE: Duration = Duration::from_millis(5);
+/// When a session looks again for frames that another one has leased.
+const AGAIN: Duration = Duration::from_millis(500);
 /// How long frames are this session's to take.
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -33,19 +35,16 @@ pub async fn welcome(live: Rc<Live>) {
     if live.config.offline_use_hook_pull {
         pull(&live).await;
     }
-    fetch(&live).await;
-    live.outbox.release();
-    // Told of more while the door was opened.
-    if live.outbox.take_nudge() {
-        fetch(&live).await;
-    }
-    live.fetching.set(false);
+    more(live).await;
 }
 
-/// After a nudge: more was kept while the session lived.
+/// Fetches what is kept, until there is no news of more; then live messages go on.
 pub async fn more(live: Rc<Live>) {
-    while live.outbox.take_nudge() {
+    loop {
         fetch(&live).await;
+        if live.outbox.release() {
+            break;
+        }
     }
     live.fetching.set(false);
 }
@@ -56,6 +55,9 @@ async fn fetch(live: &Rc<Live>) {
     while live.outbox.is_open() {
         let lease = Lease::take(live).await;
         if lease.frames.is_empty() {
+            if lease.held {
+                look_again(live);
+            }
             return;
         }
         let moved = move_frames(live, &lease).await;
@@ -63,45 +65,71 @@ async fn fetch(live: &Rc<Live>) {
     }
 }
 
+/// Whoever has leased the frames may end without having taken them.
+fn look_again(live: &Rc<Live>) {
+    let live = Rc::downgrade(live);
+    actix_rt::spawn(async move {
+        tokio::time::sleep(AGAIN).await;
+        if let Some(live) = live.upgrade() {
+            live.tenant.sessions.nudge(&live.user);
+        }
+    });
+}
+
 /// Frames taken from wherever they are kept, each once, in order.
 struct Lease {
     frames: BTreeMap<DeliveryId, Entry>,
     /// Endpoints that hold some of them.
     holders: Vec<Arc<str>>,
+    /// Somebody else has leased more of them.
+    held: bool,
     until: Instant,
 }
 
 impl Lease {
+    /// From the home first: whoever has leased the frames there has them all.
     async fn take(live: &Rc<Live>) -> Lease {
-        let (node, tenant) = (&live.node, &live.tenant);
+        let homes = live.node.members.homes(&live.tenant.id, &live.user);
+        let mut places: Vec<Option<Arc<str>>> = homes.elsewhere.into_iter().map(Some).collect();
+        places.insert(if homes.here_first { 0 } else { places.len() }, None);
         let until = Instant::now() + HOLD / 2;
-        let hold_ms = HOLD.as_millis() as u64;
-        let now = clock_ms();
-        let mine = tenant.offline.lease(&live.user, &live.device, hold_ms);
-        let mut frames: BTreeMap<DeliveryId, Entry> = mine.into_iter().map(|entry| (entry.id, entry)).collect();
-        let mut holders = Vec::new();
-        if !node.directory.standalone() {
-            let calls = node.members.homes(&tenant.id, &live.user).elsewhere.into_iter().map(|endpoint| async move {
-                let (user, device) = (live.user.clone(), live.device.clone());
-                let call = PeerCall::Lease { tenant: tenant.id.clone(), user, device, hold_ms };
-                (node.router().call(&endpoint, call).await, endpoint)
-            });
-            for (answer, endpoint) in join_all(calls).await {
-                match answer {
-                    Ok(PeerAnswer::Leased(kept)) if !kept.is_empty() => {
-                        holders.push(endpoint);
-                        for kept in kept {
-                            let expires_at_ms = now + kept.ttl_ms;
-                            let entry = Entry { id: kept.id, frame: kept.frame, expires_at_ms, devices: kept.devices };
-                            frames.entry(kept.id).or_insert(entry);
-                        }
-                    }
-                    Ok(_) => {}
-                    Err(error) => tenant.offline.not_drained(&error),
-                }
+        let mut lease = Lease { frames: BTreeMap::new(), holders: Vec::new(), held: false, until };
+        for place in places {
+            match place {
+                None => lease.take_here(live),
+                Some(endpoint) => lease.take_there(live, endpoint).await,
+            }
+            if lease.held {
+                break;
             }
         }
-        Lease { frames, holders, until }
+        lease
+    }
+
+    fn take_here(&mut self, live: &Live) {
+        let (entries, held) = live.tenant.offline.lease(&live.user, &live.device, HOLD.as_millis() as u64);
+        self.held = held;
+        entries.into_iter().for_each(|entry| drop(self.frames.entry(entry.id).or_insert(entry)));
+    }
+
+    async fn take_there(&mut self, live: &Live, endpoint: Arc<str>) {
+        let (tenant, user, device) = (live.tenant.id.clone(), live.user.clone(), live.device.clone());
+        let call = PeerCall::Lease { tenant, user, device, hold_ms: HOLD.as_millis() as u64 };
+        let now = clock_ms();
+        match live.node.router().call(&endpoint, call).await {
+            Ok(PeerAnswer::Leased { kept, held }) => {
+                self.held = held;
+                if !kept.is_empty() {
+                    self.holders.push(endpoint);
+                }
+                for Kept { id, frame, ttl_ms, devices, .. } in kept {
+                    let entry = Entry { id, frame, expires_at_ms: now + ttl_ms, devices };
+                    self.frames.entry(id).or_insert(entry);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => live.tenant.offline.not_drained(&error),
+        }
     }
 
     /// Forgets, wherever they are kept, the frames up to `moved`; the rest is free again.
@@ -164,7 +192,8 @@ async fn pull(live: &Rc<Live>) {
             break;
         }
         for message in &page.messages {
-            pulled_one(live, Frame { id: node.next_delivery(), bytes: encode::delivery_of(message), shared: false }).await;
+            pulled_one(live, Frame { id: node.next_delivery(), bytes: encode::delivery_of(message), shared: false })
+                .await;
         }
         pulled += page.messages.len() as u64;
         if !page.has_more {

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -49,6 +48,8 @@ struct State {
     queue: VecDeque<Entry>,
     /// Live deliveries that wait until the offline backlog is queued. `None` once it is.
     held: Option<VecDeque<Entry>>,
+    /// The session was told that frames are kept for it and has not looked yet.
+    nudged: bool,
     bytes: usize,
     /// Bytes of the queue's first frame that the socket already took.
     written_of_first: usize,
@@ -98,8 +99,6 @@ pub struct Outbox {
     hub: Arc<HubHandle>,
     limit: usize,
     state: Mutex<State>,
-    /// Set while the session was told that frames are kept for it and has not looked yet.
-    nudged: AtomicBool,
 }
 
 impl Outbox {
@@ -114,23 +113,14 @@ impl Outbox {
         let state = State {
             queue: VecDeque::new(),
             held: Some(VecDeque::new()),
+            nudged: false,
             bytes: 0,
             written_of_first: 0,
             phase: Phase::Open,
             scheduled: None,
         };
         let (tenant, user, device) = ids;
-        Arc::new(Outbox {
-            tenant,
-            user,
-            device,
-            connection,
-            slot,
-            hub,
-            limit,
-            state: Mutex::new(state),
-            nudged: AtomicBool::new(false),
-        })
+        Arc::new(Outbox { tenant, user, device, connection, slot, hub, limit, state: Mutex::new(state) })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -187,23 +177,34 @@ impl Outbox {
         self.hub.flush_soon(self.clone(), urgency);
     }
 
-    /// Notes that frames are kept for the session; true when it must be told, because nobody did.
+    /// Notes that frames are kept for the session, and holds live deliveries back until it has them: what is delivered after
+    /// this must not overtake them. True when the session must be told, because nobody did.
     pub fn nudge(&self) -> bool {
-        !self.nudged.swap(true, Ordering::SeqCst)
-    }
-
-    /// True if the session was nudged since the last call.
-    pub fn take_nudge(&self) -> bool {
-        self.nudged.swap(false, Ordering::SeqCst)
-    }
-
-    /// Lets live deliveries through, behind everything queued so far.
-    pub fn release(self: &Arc<Self>) {
         let mut state = self.state();
+        if state.phase != Phase::Open {
+            return false;
+        }
+        state.held.get_or_insert_default();
+        !std::mem::replace(&mut state.nudged, true)
+    }
+
+    /// The session looks now for what is kept.
+    pub fn take_nudge(&self) {
+        self.state().nudged = false;
+    }
+
+    /// Lets live deliveries through, behind everything queued so far. False if the session was nudged since it looked: it
+    /// must look again first.
+    pub fn release(self: &Arc<Self>) -> bool {
+        let mut state = self.state();
+        if state.nudged && state.phase == Phase::Open {
+            return false;
+        }
         if let Some(mut held) = state.held.take() {
             state.queue.append(&mut held);
         }
         self.schedule(state, Urgency::Interactive, false);
+        true
     }
 
     /// Bytes that may still be queued before the session counts as too slow.

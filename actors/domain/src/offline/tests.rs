@@ -65,6 +65,7 @@ fn a_lease_ends_by_itself() {
     let mut b = buffer(0, 0, 0);
     put_all(&mut b, "u", &["a"]);
     assert_eq!(b.lease("u", "dev", usize::MAX, 100, 10).len(), 1);
+    assert_eq!((b.is_held("u", "dev", 109), b.is_held("u", "dev", 110)), (true, false));
     assert_eq!(b.lease("u", "dev", usize::MAX, 100, 109), []);
     assert_eq!(b.lease("u", "dev", usize::MAX, 100, 110).len(), 1);
 }

@@ -41,7 +41,7 @@ impl PeerNode for Recorder {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
         match call {
             PeerCall::Place { kept, .. } => PeerAnswer::Placed(kept.iter().map(|kept| &*kept.user != "full").collect()),
-            PeerCall::Lease { user, .. } => PeerAnswer::Leased(waiting(&user)),
+            PeerCall::Lease { user, .. } => PeerAnswer::Leased { kept: waiting(&user), held: true },
             _ => PeerAnswer::Done,
         }
     }
@@ -149,7 +149,7 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
         (PeerCall::Place { tenant: tenant.clone(), kept: Vec::new() }, PeerAnswer::Placed(Vec::new())),
         (
             PeerCall::Lease { tenant: tenant.clone(), user: lease, device: device.clone(), hold_ms: 5_000 },
-            PeerAnswer::Leased(waiting("bob")),
+            PeerAnswer::Leased { kept: waiting("bob"), held: true },
         ),
         (
             PeerCall::Settle {

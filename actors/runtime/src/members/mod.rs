@@ -36,6 +36,8 @@ struct View {
 pub struct Homes {
     /// This node is one of them.
     pub here: bool,
+    /// And the first choice.
+    pub here_first: bool,
     /// Endpoints of the others, at most two, first choice first.
     pub elsewhere: Vec<Arc<str>>,
 }
@@ -89,9 +91,13 @@ impl Members {
             view.live.iter().filter(|peer| !(view.leaving && peer.node == self.me.node)).collect();
         let names: Vec<&str> = candidates.iter().map(|peer| &*peer.node).collect();
         let (first, second) = rendezvous::ranked2(tenant, user, &names);
-        let mut homes = Homes { here: false, elsewhere: Vec::new() };
+        let mut homes = Homes { here: false, here_first: false, elsewhere: Vec::new() };
         for peer in [first, second].into_iter().flatten().map(|index| candidates[index]) {
-            if peer.node == self.me.node { homes.here = true } else { homes.elsewhere.push(peer.endpoint.clone()) }
+            if peer.node == self.me.node {
+                (homes.here, homes.here_first) = (true, homes.elsewhere.is_empty());
+            } else {
+                homes.elsewhere.push(peer.endpoint.clone());
+            }
         }
         homes
     }
@@ -140,19 +146,22 @@ mod tests {
     #[test]
     fn alone_a_node_is_everybodys_home() {
         let members = Members::new(peer("node-1", 1));
-        assert_eq!(members.homes("t1", "u1"), Homes { here: true, elsewhere: vec![] });
+        assert_eq!(members.homes("t1", "u1"), Homes { here: true, here_first: true, elsewhere: vec![] });
     }
 
     #[test]
     fn homes_are_the_first_two_choices_and_never_a_leaving_node() {
         let members = Members::new(peer("node-1", 1));
         assert!(members.update(["node-3", "node-2"].map(|n| peer(n, 1)).into(), false));
-        assert_eq!(members.homes("t1", "u1"), Homes { here: true, elsewhere: vec!["http://node-3".into()] });
-        let bob = Homes { here: true, elsewhere: vec!["http://node-2".into()] };
+        assert_eq!(
+            members.homes("t1", "u1"),
+            Homes { here: true, here_first: true, elsewhere: vec!["http://node-3".into()] }
+        );
+        let bob = Homes { here: true, here_first: false, elsewhere: vec!["http://node-2".into()] };
         assert_eq!(members.homes("t1", "bob"), bob);
         members.leave();
         let left = vec!["http://node-2".into(), "http://node-3".into()];
-        assert_eq!(members.homes("t1", "bob"), Homes { here: false, elsewhere: left });
+        assert_eq!(members.homes("t1", "bob"), Homes { here: false, here_first: false, elsewhere: left });
     }
 
     #[test]

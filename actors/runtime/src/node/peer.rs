@@ -39,6 +39,7 @@ impl PeerNode for Node {
             PeerCall::Lease { tenant, user, device, hold_ms } => {
                 let now = clock_ms();
                 let lease = self.tenants().get(&tenant).map(|tenant| tenant.offline.lease(&user, &device, hold_ms));
+                let (entries, held) = lease.unwrap_or_default();
                 let kept = |entry: Entry| Kept {
                     user: user.clone(),
                     id: entry.id,
@@ -46,7 +47,7 @@ impl PeerNode for Node {
                     ttl_ms: entry.expires_at_ms.saturating_sub(now),
                     devices: entry.devices,
                 };
-                PeerAnswer::Leased(lease.unwrap_or_default().into_iter().map(kept).collect())
+                PeerAnswer::Leased { kept: entries.into_iter().map(kept).collect(), held }
             }
             PeerCall::Settle { tenant, user, taken, released } => {
                 if let Some(tenant) = self.tenants().get(&tenant) {

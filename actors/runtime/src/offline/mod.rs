@@ -20,6 +20,8 @@ pub use message::OfflineMsg;
 
 pub(crate) use actor::start;
 
+/// Bytes of one lease, about: it may have to fit into one answer to another node.
+const LEASE_BYTES: usize = 8 << 20;
 /// Frames handed over that are remembered, so that a late copy is not kept again.
 const TAKEN: usize = 65_536;
 
@@ -106,9 +108,12 @@ impl Offline {
         self.metrics.offline_drained_total.with_label_values(&[&*self.tenant, &*self.node]).inc_by(count as u64);
     }
 
-    /// Frames kept here for a device, oldest first; nobody else's for `hold_ms`. End it with [`Offline::settle`].
-    pub fn lease(&self, user: &str, device: &str, hold_ms: u64) -> Vec<Entry> {
-        self.buffer().lease(user, device, usize::MAX, hold_ms, clock_ms())
+    /// Frames kept here for a device, oldest first; nobody else's for `hold_ms`. End it with [`Offline::settle`]. And
+    /// whether somebody else holds more of them.
+    pub fn lease(&self, user: &str, device: &str, hold_ms: u64) -> (Vec<Entry>, bool) {
+        let (mut buffer, now) = (self.buffer(), clock_ms());
+        let held = buffer.is_held(user, device, now);
+        (buffer.lease(user, device, LEASE_BYTES, hold_ms, now), held)
     }
 
     /// Forgets the frames `taken`; the `released` ones are free again.

@@ -46,6 +46,7 @@ impl SessionRef {
     pub fn nudge(&self) {
         if self.outbox.nudge() && self.mailbox.send(SessionMsg::Backlog).is_err() {
             self.outbox.take_nudge();
+            self.outbox.release();
         }
     }
 
