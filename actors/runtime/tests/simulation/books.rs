@@ -165,8 +165,8 @@ impl Books {
         for (message, user) in self.promised() {
             let at = self.sent[message].at;
             for (id, connection) in self.connections.iter().enumerate().filter(|(_, c)| c.user == user && !c.stalled) {
-                let there = connection.opened + SETTLED < at
-                    && connection.ended.is_none_or(|(ended, _)| ended > at + SETTLED);
+                let there =
+                    connection.opened + SETTLED < at && connection.ended.is_none_or(|(ended, _)| ended > at + SETTLED);
                 if there && !connection.received.contains(&message) {
                     wrong.push(format!("m{message} missed connection {id} of {user}"));
                 }

@@ -49,10 +49,13 @@ fn check_settled(world: &mut World) {
         let Some(copies) = kept.get(&(message, user.clone())) else { continue };
         if copies.len() < two {
             let places: Vec<_> = copies.iter().map(|(instance, _)| instance).collect();
-            world.books.wrong.push(format!("m{message} for {user} is kept only on {places:?}"));
+            let living = world.living();
+            world.books.wrong.push(format!("m{message} for {user} is kept only on {places:?} of {living:?}"));
         }
         let online = world.online(&user, Duration::from_secs(20));
-        let waits = |device: &String| copies.iter().any(|(_, e)| e.devices.is_empty() || e.devices.iter().any(|d| **d == **device));
+        let waits = |device: &String| {
+            copies.iter().any(|(_, e)| e.devices.is_empty() || e.devices.iter().any(|d| **d == **device))
+        };
         if online.iter().any(waits) {
             world.books.wrong.push(format!("m{message} is kept for {user}, who is online, and does not come"));
         }
@@ -86,7 +89,8 @@ fn check_end(world: &mut World, profile: Profile) {
 fn run(seed: u64, profile: Profile) -> Outcome {
     let steps = schedule::draw(seed, profile);
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let playing = std::thread::spawn(move || actix_rt::System::with_tokio_rt(runtime).block_on(play(seed, profile, steps)));
+    let playing =
+        std::thread::spawn(move || actix_rt::System::with_tokio_rt(runtime).block_on(play(seed, profile, steps)));
     playing.join().unwrap_or_else(|_| (vec!["panicked".into()], Vec::new()))
 }
 
@@ -112,7 +116,17 @@ fn check(profile: Profile, seeds: impl Iterator<Item = u64>) {
 #[ignore = "replays one seed"]
 fn replay() {
     let seed = option_env!("SEED").and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    check(Profile::Moves, seed..=seed);
+    let profile = match option_env!("PROFILE") {
+        Some("Calm") => Profile::Calm,
+        Some("Drains") => Profile::Drains,
+        Some("Kills") => Profile::Kills,
+        Some("Directory") => Profile::Directory,
+        Some("Links") => Profile::Links,
+        Some("Freezes") => Profile::Freezes,
+        Some("All") => Profile::All,
+        _ => Profile::Moves,
+    };
+    check(profile, seed..=seed);
 }
 
 #[test]

@@ -145,7 +145,13 @@ impl Net {
     }
 
     pub fn watch(self: &Arc<Self>, instance: Instance, inner: Weak<dyn RouteWatcher>) {
-        let news = Arc::new(News { net: Arc::downgrade(self), instance, inner, kept: Mutex::default(), mute: Mutex::default() });
+        let news = Arc::new(News {
+            net: Arc::downgrade(self),
+            instance,
+            inner,
+            kept: Mutex::default(),
+            mute: Mutex::default(),
+        });
         self.state().watchers.push(news.clone());
         news.watch(&self.directory(), false);
     }

@@ -7,7 +7,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub struct Random(u64);
 
 impl Random {
-
     /// A stream of its own for one purpose.
     pub fn of(seed: u64, purpose: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();

@@ -29,28 +29,76 @@ pub enum Profile {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    Connect { user: u64, device: u64, pick: u64 },
-    Close { pick: u64 },
-    Cut { pick: u64 },
+    Connect {
+        user: u64,
+        device: u64,
+        pick: u64,
+    },
+    Close {
+        pick: u64,
+    },
+    Cut {
+        pick: u64,
+    },
     /// The device connects elsewhere while its old connection is still thought to be alive.
-    Move { pick: u64, to: u64, room: u64 },
-    Stall { pick: u64, room: u64 },
+    Move {
+        pick: u64,
+        to: u64,
+        room: u64,
+    },
+    Stall {
+        pick: u64,
+        room: u64,
+    },
     Resume,
-    Send { pick: u64, to: u64, count: u64, bytes: u64 },
-    SendGroup { pick: u64, group: u64, count: u64, bytes: u64 },
-    Denied { pick: u64, to: u64 },
-    Pause { ms: u64 },
+    Send {
+        pick: u64,
+        to: u64,
+        count: u64,
+        bytes: u64,
+    },
+    SendGroup {
+        pick: u64,
+        group: u64,
+        count: u64,
+        bytes: u64,
+    },
+    Denied {
+        pick: u64,
+        to: u64,
+    },
+    Pause {
+        ms: u64,
+    },
     /// Long enough for everything to be where it belongs.
     Settle,
-    Drain { pick: u64 },
-    Join { again: bool },
-    Kill { pick: u64 },
-    Away { pick: u64 },
+    Drain {
+        pick: u64,
+    },
+    Join {
+        again: bool,
+    },
+    Kill {
+        pick: u64,
+    },
+    Away {
+        pick: u64,
+    },
     AllAway,
     Empty,
-    Part { pick: u64, other: u64 },
-    Flaky { directory: bool, delay_ms: u64, fail: u64, mute: u64 },
-    Freeze { pick: u64 },
+    Part {
+        pick: u64,
+        other: u64,
+    },
+    Flaky {
+        directory: bool,
+        delay_ms: u64,
+        fail: u64,
+        mute: u64,
+    },
+    Freeze {
+        pick: u64,
+    },
     Heal,
 }
 
@@ -149,10 +197,5 @@ fn trouble(random: &mut Random, profile: Profile) -> Step {
 }
 
 fn flaky(random: &mut Random, directory: bool) -> Step {
-    Step::Flaky {
-        directory,
-        delay_ms: random.below(40),
-        fail: random.below(300),
-        mute: random.below(300),
-    }
+    Step::Flaky { directory, delay_ms: random.below(40), fail: random.below(300), mute: random.below(300) }
 }

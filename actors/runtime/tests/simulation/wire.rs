@@ -75,10 +75,9 @@ impl Pipe {
         self.0.borrow_mut().dead = true;
     }
 
-    /// The server ended the connection and everything it wrote was read.
+    /// The server ended the connection. Half a frame may be left.
     pub fn ended(&self) -> bool {
-        let state = self.0.borrow();
-        state.shut && state.to_client.is_empty()
+        self.0.borrow().shut
     }
 
     /// Whole frames that the server wrote and nobody has read.

@@ -157,12 +157,8 @@ impl World {
         // Incarnations of a node are told apart by the time of their start, in real milliseconds.
         std::thread::sleep(Duration::from_millis(u64::from(self.members.iter().any(|m| m.name == name)) * 2));
         let seen = Arc::new(Seen { net: self.net.clone(), by: instance });
-        let ports = Ports {
-            hooks: self.hooks.clone(),
-            directory: seen.clone(),
-            link: seen,
-            events: Arc::new(EventsOff),
-        };
+        let ports =
+            Ports { hooks: self.hooks.clone(), directory: seen.clone(), link: seen, events: Arc::new(EventsOff) };
         let metrics = Metrics::new(Registry::new()).unwrap();
         let endpoint = format!("http://{name}");
         self.net.place(&endpoint, instance);
@@ -255,7 +251,10 @@ impl World {
     /// The clients read what has come.
     pub fn pump(&mut self) {
         for id in 0..self.clients.len() {
-            if self.books.connections[id].ended.is_some() || self.books.connections[id].left || self.clients[id].pipe.stalled() {
+            if self.books.connections[id].ended.is_some()
+                || self.books.connections[id].left
+                || self.clients[id].pipe.stalled()
+            {
                 continue;
             }
             let mut code = None;
@@ -441,7 +440,11 @@ impl World {
             let mut request =
                 MessageRequest { msg_id: format!("m{message}"), msg_type: kind as i32, ..Default::default() };
             request.msg_body = msg_body.into();
-            if group { request.group_id = name.clone() } else { request.to_user_id = name.clone() }
+            if group {
+                request.group_id = name.clone()
+            } else {
+                request.to_user_id = name.clone()
+            }
             self.say(by, client_frame::Payload::Message(request));
         }
     }
