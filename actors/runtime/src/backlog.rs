@@ -27,6 +27,8 @@ const PULL_PAGES: usize = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 /// When a session looks again for frames that another one has leased.
 const AGAIN: Duration = Duration::from_millis(500);
+/// When a session looks again in a place that did not answer. Live deliveries wait for the look, hence not often.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// How long frames are this session's to take.
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -55,8 +57,8 @@ async fn fetch(live: &Rc<Live>) {
     while live.outbox.is_open() {
         let lease = Lease::take(live).await;
         if lease.frames.is_empty() {
-            if lease.held {
-                look_again(live);
+            if lease.held || lease.failed {
+                look_again(live, if lease.failed { AFTER_FAILURE } else { AGAIN });
             }
             return;
         }
@@ -65,12 +67,16 @@ async fn fetch(live: &Rc<Live>) {
     }
 }
 
-/// Whoever has leased the frames may end without having taken them.
-fn look_again(live: &Rc<Live>) {
+/// Whoever has leased the frames may end without having taken them, and a place that can't be asked may come back.
+fn look_again(live: &Rc<Live>, after: Duration) {
+    if live.looking_again.replace(true) {
+        return;
+    }
     let live = Rc::downgrade(live);
     actix_rt::spawn(async move {
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(after).await;
         if let Some(live) = live.upgrade() {
+            live.looking_again.set(false);
             live.tenant.sessions.nudge(&live.user);
         }
     });
@@ -83,6 +89,8 @@ struct Lease {
     holders: Vec<Arc<str>>,
     /// Somebody else has leased more of them.
     held: bool,
+    /// Some place could not be asked.
+    failed: bool,
     until: Instant,
 }
 
@@ -93,7 +101,7 @@ impl Lease {
         let mut places: Vec<Option<Arc<str>>> = homes.elsewhere.into_iter().map(Some).collect();
         places.insert(if homes.here_first { 0 } else { places.len() }, None);
         let until = Instant::now() + HOLD / 2;
-        let mut lease = Lease { frames: BTreeMap::new(), holders: Vec::new(), held: false, until };
+        let mut lease = Lease { frames: BTreeMap::new(), holders: Vec::new(), held: false, failed: false, until };
         for place in places {
             match place {
                 None => lease.take_here(live),
@@ -128,7 +136,10 @@ impl Lease {
                 }
             }
             Ok(_) => {}
-            Err(error) => live.tenant.offline.not_drained(&error),
+            Err(error) => {
+                self.failed = true;
+                live.tenant.offline.not_drained(&error);
+            }
         }
     }
 
