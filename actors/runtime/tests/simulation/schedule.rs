@@ -27,6 +27,17 @@ pub enum Profile {
     All,
 }
 
+pub const PROFILES: [Profile; 8] = [
+    Profile::Calm,
+    Profile::Moves,
+    Profile::Drains,
+    Profile::Kills,
+    Profile::Directory,
+    Profile::Links,
+    Profile::Freezes,
+    Profile::All,
+];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Connect {
