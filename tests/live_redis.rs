@@ -65,7 +65,7 @@ async fn memory_comes_back() {
     directory.announce(&me, 60_000).await.expect("announce");
     for n in 0..20_u128 {
         let route = contract::route("d", "n1", n);
-        let short = ConnectionLimits { tenant: 100, user: 10, lease_ms: 200 };
+        let short = ConnectionLimits { tenant: 100, user: 10, lease_ms: 200, again: false };
         directory.register("left", &format!("u{n}"), &route, short).await.expect("register");
         directory.register("stays-away", &format!("u{n}"), &route, short).await.expect("register");
         directory.unregister(&[contract::lease("left", &format!("u{n}"), "d", n)]).await.expect("unregister");
@@ -91,7 +91,7 @@ async fn a_node_s_list_holds_its_live_sessions_only() {
         let directory = directory.clone();
         async move { directory.register("t", "u", &contract::route(device, node, connection), limits).await }
     };
-    let one_device = ConnectionLimits { tenant: 0, user: 1, lease_ms: 60_000 };
+    let one_device = ConnectionLimits { tenant: 0, user: 1, lease_ms: 60_000, again: false };
     register("d", "n1", 1, one_device).await.expect("register");
     assert_eq!(listed("n1").await, [format!("t|u|d|{:032x}", 1)]);
     register("d", "n2", 2, one_device).await.expect("register");

@@ -53,7 +53,7 @@ impl Service {
         let mut request = message.ok_or_else(|| Status::invalid_argument("no message"))?;
         request.tenant_id.clone_from(&tenant);
         let id = if given.is_empty() { (self.next_id)() } else { wire::id(given)? };
-        let delivery = Delivery { tenant: tenant.into(), id, request: request.encode_to_vec().into() };
+        let delivery = Delivery { tenant: tenant.into(), id, request: request.encode_to_vec().into(), shared: false };
         let sessions_reached = self.node.deliver(&delivery, &wire::shared(users));
         Ok(Response::new(ForwardAck { ok: true, reason: String::new(), sessions_reached }))
     }
@@ -75,7 +75,8 @@ fn carry_out(node: &dyn PeerNode, forward: Forward) -> ForwardResult {
     match wire::id(&forward.delivery_id) {
         Err(status) => ForwardResult { seq, ok: false, reason: status.message().to_owned(), ..Default::default() },
         Ok(id) => {
-            let delivery = Delivery { tenant: forward.tenant_id.into(), id, request: forward.request };
+            let delivery =
+                Delivery { tenant: forward.tenant_id.into(), id, request: forward.request, shared: forward.shared };
             let sessions_reached = node.deliver(&delivery, &wire::shared(forward.to_user_ids));
             ForwardResult { seq, ok: true, reason: String::new(), sessions_reached }
         }

@@ -38,6 +38,7 @@ pub fn forward(delivery: &Delivery, users: &[Arc<str>]) -> Forward {
         delivery_id: id_bytes(delivery.id),
         request: delivery.request.clone(),
         to_user_ids: strings(users),
+        shared: delivery.shared,
     }
 }
 

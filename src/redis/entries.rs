@@ -79,13 +79,18 @@ impl Entries {
         let give_place_back = |place: &str| Question::command("ZREM", &places_key(tenant)).arg(place);
         let unlist = || Question::command("SREM", &list).arg(&listed);
         // From the answer on all is best effort: it stands, and leases and renewals settle the count.
-        let (answer, after) = match self.register_device(tenant, user, route, limits, !taken).await? {
+        let answer = self.register_device(tenant, user, route, limits, !taken).await?;
+        let (answer, after) = match answer {
             DeviceAnswer::New => (Registered::New, Vec::new()),
             DeviceAnswer::Absent => (Registered::TenantFull { current: count }, vec![unlist()]),
-            DeviceAnswer::Full(current) => {
+            DeviceAnswer::Full(_) | DeviceAnswer::Newer => {
                 let mut after = vec![unlist()];
                 after.extend(taken.then(|| give_place_back(&place)));
-                (Registered::UserFull { current }, after)
+                let answer = match answer {
+                    DeviceAnswer::Full(current) => Registered::UserFull { current },
+                    _ => Registered::Newer,
+                };
+                (answer, after)
             }
             DeviceAnswer::Replaced(earlier) => {
                 let mut after = Vec::new();
@@ -121,7 +126,8 @@ impl Entries {
             .arg(limits.user)
             .arg(u8::from(only_replace))
             .arg(CHANGES)
-            .arg(user_news(tenant, user));
+            .arg(user_news(tenant, user))
+            .arg(if limits.again { route.online_at_ms.to_string() } else { String::new() });
         let answer: Vec<Value> = self.exchange.ask(question).await?;
         DeviceAnswer::read(answer, &route.device).ok_or_else(|| DirectoryDown("unreadable answer".into()))
     }
@@ -298,6 +304,7 @@ enum DeviceAnswer {
     New,
     Replaced(Box<Route>),
     Full(u32),
+    Newer,
     Absent,
 }
 
@@ -308,6 +315,7 @@ impl DeviceAnswer {
         match word.as_str() {
             "new" => Some(DeviceAnswer::New),
             "absent" => Some(DeviceAnswer::Absent),
+            "newer" => Some(DeviceAnswer::Newer),
             "full" => Some(DeviceAnswer::Full(from_redis_value(parts.next()?).ok()?)),
             "replaced" => {
                 let value: String = from_redis_value(parts.next()?).ok()?;

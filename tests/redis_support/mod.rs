@@ -117,7 +117,7 @@ pub async fn patient(connection: &str) -> Arc<RedisDirectory> {
 }
 
 pub fn limits(tenant: u32) -> ConnectionLimits {
-    ConnectionLimits { tenant, user: 0, lease_ms: 60_000 }
+    ConnectionLimits { tenant, user: 0, lease_ms: 60_000, again: false }
 }
 
 /// A cluster of `masters` with as many replicas. The last part of the connection string is the first master.

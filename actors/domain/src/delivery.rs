@@ -16,6 +16,8 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// Ready `MessageRequest` bytes, fields unknown to this version included.
     pub request: Bytes,
+    /// The users of this call have other devices, on other nodes, that get it too.
+    pub shared: bool,
 }
 
 /// A frame for one user that is kept until somebody takes it, on its way between nodes.

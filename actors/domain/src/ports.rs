@@ -124,6 +124,9 @@ pub struct ConnectionLimits {
     pub tenant: u32,
     pub user: u32,
     pub lease_ms: u64,
+    /// The registration of a session that lives already, with a directory that was away or lost its memory: an entry of
+    /// the device whose connection is newer (`online_at_ms`) stays, and the answer is [`Registered::Newer`].
+    pub again: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +134,8 @@ pub enum Registered {
     New,
     /// The device was online before; limits were not checked.
     Replaced(Box<Route>),
+    /// A newer connection of the device is online; nothing was changed.
+    Newer,
     TenantFull {
         current: u32,
     },
@@ -156,7 +161,7 @@ pub enum Renewed {
     Ours,
     /// Nobody's: it expired, or the directory lost it. Register again.
     Absent,
-    /// Another connection of the device has it: this one was replaced.
+    /// Another connection of the device has it.
     Taken,
 }
 

@@ -27,8 +27,6 @@ const PULL_PAGES: usize = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 /// When a session looks again for frames that another one has leased.
 const AGAIN: Duration = Duration::from_millis(500);
-/// When a session looks again in a place that did not answer. Live deliveries wait for the look, hence not often.
-const AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// How long frames are this session's to take.
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -57,8 +55,8 @@ async fn fetch(live: &Rc<Live>) {
     while live.outbox.is_open() {
         let lease = Lease::take(live).await;
         if lease.frames.is_empty() {
-            if lease.held || lease.failed {
-                look_again(live, if lease.failed { AFTER_FAILURE } else { AGAIN });
+            if lease.again {
+                look_again(live);
             }
             return;
         }
@@ -67,17 +65,14 @@ async fn fetch(live: &Rc<Live>) {
     }
 }
 
-/// Whoever has leased the frames may end without having taken them, and a place that can't be asked may come back.
-fn look_again(live: &Rc<Live>, after: Duration) {
-    if live.looking_again.replace(true) {
-        return;
-    }
+/// Whoever has leased frames may end without having taken them, and a home may answer later. Live messages don't wait
+/// for this.
+fn look_again(live: &Rc<Live>) {
     let live = Rc::downgrade(live);
     actix_rt::spawn(async move {
-        tokio::time::sleep(after).await;
-        if let Some(live) = live.upgrade() {
-            live.looking_again.set(false);
-            live.tenant.sessions.nudge(&live.user);
+        tokio::time::sleep(AGAIN).await;
+        if let Some(live) = live.upgrade().filter(|live| live.outbox.is_open() && !live.fetching.replace(true)) {
+            more(live).await;
         }
     });
 }
@@ -87,10 +82,8 @@ struct Lease {
     frames: BTreeMap<DeliveryId, Entry>,
     /// Endpoints that hold some of them.
     holders: Vec<Arc<str>>,
-    /// Somebody else has leased more of them.
-    held: bool,
-    /// Some place could not be asked.
-    failed: bool,
+    /// Somebody else has leased more of them, or a home did not answer.
+    again: bool,
     until: Instant,
 }
 
@@ -101,32 +94,35 @@ impl Lease {
         let mut places: Vec<Option<Arc<str>>> = homes.elsewhere.into_iter().map(Some).collect();
         places.insert(if homes.here_first { 0 } else { places.len() }, None);
         let until = Instant::now() + HOLD / 2;
-        let mut lease = Lease { frames: BTreeMap::new(), holders: Vec::new(), held: false, failed: false, until };
+        let mut lease = Lease { frames: BTreeMap::new(), holders: Vec::new(), again: false, until };
         for place in places {
-            match place {
+            let held = match place {
                 None => lease.take_here(live),
                 Some(endpoint) => lease.take_there(live, endpoint).await,
-            }
-            if lease.held {
+            };
+            lease.again |= held;
+            if held {
                 break;
             }
         }
         lease
     }
 
-    fn take_here(&mut self, live: &Live) {
+    /// True when somebody else holds more.
+    fn take_here(&mut self, live: &Live) -> bool {
         let (entries, held) = live.tenant.offline.lease(&live.user, &live.device, HOLD.as_millis() as u64);
-        self.held = held;
-        entries.into_iter().for_each(|entry| drop(self.frames.entry(entry.id).or_insert(entry)));
+        for entry in entries {
+            self.frames.entry(entry.id).or_insert(entry);
+        }
+        held
     }
 
-    async fn take_there(&mut self, live: &Live, endpoint: Arc<str>) {
+    async fn take_there(&mut self, live: &Live, endpoint: Arc<str>) -> bool {
         let (tenant, user, device) = (live.tenant.id.clone(), live.user.clone(), live.device.clone());
         let call = PeerCall::Lease { tenant, user, device, hold_ms: HOLD.as_millis() as u64 };
         let now = clock_ms();
         match live.node.router().call(&endpoint, call).await {
             Ok(PeerAnswer::Leased { kept, held }) => {
-                self.held = held;
                 if !kept.is_empty() {
                     self.holders.push(endpoint);
                 }
@@ -134,11 +130,13 @@ impl Lease {
                     let entry = Entry { id, frame, expires_at_ms: now + ttl_ms, devices };
                     self.frames.entry(id).or_insert(entry);
                 }
+                held
             }
-            Ok(_) => {}
+            Ok(_) => false,
             Err(error) => {
-                self.failed = true;
                 live.tenant.offline.not_drained(&error);
+                self.again = true;
+                false
             }
         }
     }

@@ -128,7 +128,8 @@ struct Tally {
 struct Fanout<'a> {
     from: &'a Rc<Live>,
     message: &'a Arc<Message>,
-    delivery: Arc<Delivery>,
+    /// For users who get it there only, and for those who get it elsewhere too.
+    deliveries: [Arc<Delivery>; 2],
     frame: Frame,
     urgency: Urgency,
     /// Metric label of forwards.
@@ -147,9 +148,10 @@ impl<'a> Fanout<'a> {
         via: &'static str,
     ) -> Self {
         let id = from.node.next_delivery();
-        let delivery = Arc::new(Delivery { tenant: from.tenant.id.clone(), id, request: request.clone() });
+        let delivery = |shared| Delivery { tenant: from.tenant.id.clone(), id, request: request.clone(), shared };
+        let deliveries = [Arc::new(delivery(false)), Arc::new(delivery(true))];
         let frame = Frame { id, bytes: encode::delivery_of(request), shared: false };
-        Fanout { from, message, delivery, frame, urgency, via, silent: HashSet::new(), tally: Tally::default() }
+        Fanout { from, message, deliveries, frame, urgency, via, silent: HashSet::new(), tally: Tally::default() }
     }
 
     fn is_group(&self) -> bool {
@@ -158,7 +160,7 @@ impl<'a> Fanout<'a> {
 
     /// Delivers to some recipients, whose routes on other nodes are `routes` (missing ones: nowhere).
     async fn chunk(&mut self, users: &[Arc<str>], routes: Vec<Arc<[Route]>>) {
-        let mut reached = self.local(users);
+        let mut reached = self.local(users, &routes);
         self.forward(users, &routes, &mut reached).await;
         // Routes that led nowhere may be old ones: looked up afresh and tried once more.
         let missed: Vec<usize> =
@@ -179,9 +181,13 @@ impl<'a> Fanout<'a> {
     }
 
     /// Hands the frame to the sessions of this node; sessions reached per user.
-    fn local(&mut self, users: &[Arc<str>]) -> Vec<u32> {
+    fn local(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>]) -> Vec<u32> {
         let sessions = &self.from.tenant.sessions;
-        let reached: Vec<u32> = users.iter().map(|user| sessions.deliver(user, &self.frame, self.urgency)).collect();
+        let (alone, shared) = (&self.frame, Frame { shared: true, ..self.frame.clone() });
+        let elsewhere = |index: usize| routes.get(index).is_some_and(|routes| !routes.is_empty());
+        let frame = |index| if elsewhere(index) { &shared } else { alone };
+        let deliver = |(index, user)| sessions.deliver(user, frame(index), self.urgency);
+        let reached: Vec<u32> = users.iter().map(|user| &**user).enumerate().map(deliver).collect();
         let total: u64 = reached.iter().map(|sessions| u64::from(*sessions)).sum();
         if total > 0 {
             self.tally.here = true;
@@ -192,19 +198,21 @@ impl<'a> Fanout<'a> {
 
     /// One call per node, all nodes at once; adds the sessions reached.
     async fn forward(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>], reached: &mut [u32]) {
-        let mut by_endpoint: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
+        let mut by_endpoint: BTreeMap<(Arc<str>, bool), Vec<usize>> = BTreeMap::new();
         for (index, route) in
             routes.iter().enumerate().flat_map(|(index, routes)| routes.iter().map(move |r| (index, r)))
         {
-            let indexes = by_endpoint.entry(route.at.endpoint.clone()).or_default();
+            let shared = reached[index] > 0 || routes[index].iter().any(|other| other.at.node != route.at.node);
+            let indexes = by_endpoint.entry((route.at.endpoint.clone(), shared)).or_default();
             if indexes.last() != Some(&index) {
                 indexes.push(index);
             }
         }
-        by_endpoint.retain(|endpoint, _| !self.silent.contains(endpoint));
-        let forwards = by_endpoint.into_iter().map(|(endpoint, indexes)| {
+        by_endpoint.retain(|(endpoint, _), _| !self.silent.contains(endpoint));
+        let forwards = by_endpoint.into_iter().map(|((endpoint, shared), indexes)| {
             let users = indexes.iter().map(|index| users[*index].clone()).collect();
-            let call = forward(self.from, endpoint.clone(), self.delivery.clone(), users, self.via);
+            let call =
+                forward(self.from, endpoint.clone(), self.deliveries[usize::from(shared)].clone(), users, self.via);
             async move { (call.await, indexes, endpoint) }
         });
         for (counts, indexes, endpoint) in futures_util::future::join_all(forwards).await {
@@ -240,7 +248,7 @@ impl<'a> Fanout<'a> {
     }
 
     fn notify(&self, user: &str) -> bool {
-        let request = self.delivery.request.clone();
+        let request = self.deliveries[0].request.clone();
         self.from.node.emit(self.from.message_event(EventType::OfflineMessage, self.message, user, request)).is_ok()
     }
 

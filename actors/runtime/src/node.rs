@@ -96,7 +96,7 @@ pub struct Node {
     members_actor: OnceLock<Mailbox<MembersMsg>>,
     origin: u64,
     last_delivery: AtomicU64,
-    /// The directory's clock less this machine's, milliseconds.
+    /// The directory's clock less this process's, milliseconds.
     clock_ahead_ms: AtomicI64,
     watched: Mutex<Vec<ActorRef>>,
     session_stats: Mutex<Vec<(Arc<str>, Arc<MailboxStats>)>>,
@@ -148,7 +148,7 @@ impl Node {
                 members_actor: OnceLock::new(),
                 origin: origin(&me),
                 last_delivery: AtomicU64::new(0),
-                clock_ahead_ms: AtomicI64::new(0),
+                clock_ahead_ms: AtomicI64::new(unix_ms() - clock_ms() as i64),
                 watched: Mutex::default(),
                 session_stats: Mutex::default(),
                 limits_logged: Mutex::default(),
@@ -189,13 +189,13 @@ impl Node {
         (u128::from(now.max(last + 1)) << 64) | u128::from(self.origin)
     }
 
-    /// The directory's clock, Unix milliseconds: the same on every node.
+    /// The directory's clock, Unix milliseconds: the same on every node, and it does not jump with the machine's.
     pub fn cluster_ms(&self) -> i64 {
-        unix_ms() + self.clock_ahead_ms.load(Relaxed)
+        clock_ms() as i64 + self.clock_ahead_ms.load(Relaxed)
     }
 
     pub(crate) fn learn_clock(&self, now_ms: i64) {
-        self.clock_ahead_ms.store(now_ms - unix_ms(), Relaxed);
+        self.clock_ahead_ms.store(now_ms - clock_ms() as i64, Relaxed);
     }
 
     pub fn tenants(&self) -> &Tenants {

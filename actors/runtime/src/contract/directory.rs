@@ -45,7 +45,7 @@ async fn renew(directory: &impl Directory, tenant: &str, user: &str, device: &st
 }
 
 fn limits(tenant: u32, user: u32) -> ConnectionLimits {
-    ConnectionLimits { tenant, user, lease_ms: LONG_MS }
+    ConnectionLimits { tenant, user, lease_ms: LONG_MS, again: false }
 }
 
 fn fresh_tenant() -> String {
@@ -79,6 +79,7 @@ where
     a_registered_device_is_found(&*make().await).await;
     routes_come_in_the_order_asked(&*make().await).await;
     newest_connection_of_a_device_wins_and_learns_of_the_earlier(&*make().await).await;
+    registering_again_yields_to_a_newer_connection(&*make().await).await;
     unregister_and_renew_are_fenced(&*make().await).await;
     user_limit_counts_devices_of_that_user_only(&*make().await).await;
     tenant_limit_counts_every_user_and_frees_places(&*make().await).await;
@@ -125,6 +126,21 @@ pub async fn newest_connection_of_a_device_wins_and_learns_of_the_earlier(direct
     let answer = directory.register(&tenant, "alice", &new, limits(0, 0)).await;
     assert_eq!(answer, Ok(Registered::Replaced(Box::new(old))));
     assert_eq!(routes_of(directory, &tenant, "alice").await, vec![new]);
+}
+
+pub async fn registering_again_yields_to_a_newer_connection(directory: &impl Directory) {
+    let tenant = fresh_tenant();
+    let again = ConnectionLimits { again: true, ..limits(0, 0) };
+    let (old, mut new) = (route("phone", "n1", 1), route("phone", "n2", 2));
+    new.online_at_ms += 1;
+    assert_eq!(directory.register(&tenant, "alice", &old, again).await, Ok(Registered::New));
+    assert_eq!(
+        directory.register(&tenant, "alice", &new, again).await,
+        Ok(Registered::Replaced(Box::new(old.clone())))
+    );
+    assert_eq!(directory.register(&tenant, "alice", &old, again).await, Ok(Registered::Newer));
+    assert_eq!(routes_of(directory, &tenant, "alice").await, vec![new.clone()]);
+    assert_eq!(directory.register(&tenant, "alice", &old, limits(0, 0)).await, Ok(Registered::Replaced(Box::new(new))));
 }
 
 pub async fn unregister_and_renew_are_fenced(directory: &impl Directory) {
@@ -229,7 +245,7 @@ pub async fn concurrent_registrations_of_one_device_form_a_chain(directory: &imp
 
 pub async fn a_lease_that_is_not_renewed_vanishes(directory: &impl Directory) {
     let tenant = fresh_tenant();
-    let short = ConnectionLimits { tenant: 1, user: 1, lease_ms: SHORT_MS };
+    let short = ConnectionLimits { tenant: 1, user: 1, lease_ms: SHORT_MS, again: false };
     directory.register(&tenant, "alice", &route("phone", "n1", 1), short).await.expect("register");
     until("the end of the lease", || async { routes_of(directory, &tenant, "alice").await.is_empty() }).await;
     assert_eq!(renew(directory, &tenant, "alice", "phone", 1).await, Renewed::Absent);
@@ -241,7 +257,7 @@ pub async fn a_renewed_lease_stays(directory: &impl Directory) {
     let tenant = fresh_tenant();
     let phone = route("phone", "n1", 1);
     // Long enough to be renewed in time by a busy machine, short enough to outlive.
-    let lease = ConnectionLimits { tenant: 1, user: 0, lease_ms: 2_000 };
+    let lease = ConnectionLimits { tenant: 1, user: 0, lease_ms: 2_000, again: false };
     directory.register(&tenant, "alice", &phone, lease).await.expect("register");
     assert_eq!(renew(directory, &tenant, "alice", "phone", 1).await, Renewed::Ours);
     sleep(Duration::from_millis(2_200)).await;

@@ -69,7 +69,12 @@ pub fn waiting(user: &str) -> Vec<Kept> {
 
 /// A delivery whose other fields follow from its number.
 pub fn delivery(number: u128) -> Delivery {
-    Delivery { tenant: "t1".into(), id: number << 64 | 7, request: Bytes::from(format!("request {number}")) }
+    Delivery {
+        tenant: "t1".into(),
+        id: number << 64 | 7,
+        request: Bytes::from(format!("request {number}")),
+        shared: false,
+    }
 }
 
 pub fn users(names: &[&str]) -> Vec<Arc<str>> {
@@ -105,12 +110,17 @@ where
 }
 
 pub async fn a_delivery_arrives_whole<L: PeerLink>(to: &Linked<L>, node: &Recorder) {
-    let sent = Delivery { tenant: "t.1".into(), id: u128::MAX - 1, request: Bytes::from_static(b"\x00\xffany bytes") };
+    let sent = Delivery {
+        tenant: "t.1".into(),
+        id: u128::MAX - 1,
+        request: Bytes::from_static(b"\x00\xffany bytes"),
+        shared: true,
+    };
     assert_eq!(to.link.forward(&to.endpoint, &sent, &users(&["张三"])).await, Ok(vec![6]));
     let seen = node.deliveries();
     assert_eq!(seen.len(), 1);
     let (got, to_users) = &seen[0];
-    assert_eq!((&got.tenant, got.id, &got.request), (&sent.tenant, sent.id, &sent.request));
+    assert_eq!((&got.tenant, got.id, &got.request, got.shared), (&sent.tenant, sent.id, &sent.request, sent.shared));
     assert_eq!(to_users, &users(&["张三"]));
 }
 
@@ -172,7 +182,7 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
 
 pub async fn large_messages_and_many_users_fit<L: PeerLink>(to: &Linked<L>, node: &Recorder) {
     let request = Bytes::from(vec![7; 1 << 20]);
-    let large = Delivery { tenant: "t1".into(), id: 1, request: request.clone() };
+    let large = Delivery { tenant: "t1".into(), id: 1, request: request.clone(), shared: false };
     let names: Vec<Arc<str>> = (0..10_000).map(|n| format!("user-{n:05}").into()).collect();
     assert_eq!(to.link.forward(&to.endpoint, &large, &names).await, Ok(vec![10; 10_000]));
     assert!(node.deliveries()[0].0.request == request);

@@ -17,7 +17,7 @@ use crate::tenant::Tenant;
 impl PeerNode for Node {
     fn deliver(&self, delivery: &Delivery, users: &[Arc<str>]) -> Vec<u32> {
         let Some(tenant) = self.tenants().get(&delivery.tenant) else { return vec![0; users.len()] };
-        let frame = Frame { id: delivery.id, bytes: encode::delivery_of(&delivery.request), shared: false };
+        let frame = Frame { id: delivery.id, bytes: encode::delivery_of(&delivery.request), shared: delivery.shared };
         let urgency = urgency(users.len());
         let reached: Vec<u32> = users
             .iter()

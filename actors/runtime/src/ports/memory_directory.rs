@@ -73,6 +73,9 @@ impl Tenant {
 
     fn register(&mut self, user: &str, route: &Route, limits: ConnectionLimits, now: Instant) -> Registered {
         let outcome = match self.lease(user, &route.device) {
+            Some(earlier) if limits.again && earlier.route.online_at_ms > route.online_at_ms => {
+                return Registered::Newer;
+            }
             Some(earlier) => Registered::Replaced(Box::new(earlier.route.clone())),
             None => {
                 let of_user = count(self.users.get(user).map_or(0, HashMap::len));
@@ -266,7 +269,7 @@ impl Directory for MemoryDirectory {
             let changed = match &outcome {
                 Registered::New => true,
                 Registered::Replaced(earlier) => earlier.connection != route.connection,
-                Registered::TenantFull { .. } | Registered::UserFull { .. } => false,
+                Registered::Newer | Registered::TenantFull { .. } | Registered::UserFull { .. } => false,
             };
             if changed {
                 self.tell(|watcher| watcher.changed(tenant, user));
@@ -412,7 +415,7 @@ mod tests {
     async fn a_refusal_leaves_nothing_behind() {
         let directory = MemoryDirectory::standalone();
         assert!(directory.standalone());
-        let limits = ConnectionLimits { tenant: 1, user: 0, lease_ms: 1_000 };
+        let limits = ConnectionLimits { tenant: 1, user: 0, lease_ms: 1_000, again: false };
         directory.register("t", "a", &contract::route("d", "n", 1), limits).await.unwrap();
         let refused = directory.register("t", "b", &contract::route("d", "n", 2), limits).await.unwrap();
         assert_eq!(refused, Registered::TenantFull { current: 1 });

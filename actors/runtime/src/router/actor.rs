@@ -135,33 +135,29 @@ async fn renew(node: Arc<Node>, leases: Vec<Lease>) {
 }
 
 async fn settle(node: &Arc<Node>, renewed: impl Iterator<Item = (Lease, Renewed)>) {
-    let mut absent = Vec::new();
-    for (lease, answer) in renewed {
+    let lost = renewed.filter(|(_, answer)| *answer != Renewed::Ours);
+    let session = |(lease, _): (Lease, Renewed)| {
         let tenant = node.tenants().get(&lease.tenant);
-        let Some(session) = tenant.and_then(|tenant| tenant.sessions.find(&lease.user, lease.connection)) else {
-            continue;
-        };
-        match answer {
-            Renewed::Ours => {}
-            Renewed::Taken => session.close(Close::Replaced),
-            Renewed::Absent => absent.push(session),
-        }
-    }
-    stream::iter(absent).for_each_concurrent(REGISTER_AT_ONCE, |session| register(node, session)).await;
+        tenant.and_then(|tenant| tenant.sessions.find(&lease.user, lease.connection))
+    };
+    stream::iter(lost.filter_map(session))
+        .for_each_concurrent(REGISTER_AT_ONCE, |session| register(node, session))
+        .await;
 }
 
-/// Registers a live session that the directory does not know. It is in already: no limit keeps it out.
+/// Registers a live session that the directory does not know. It is in already: no limit keeps it out, only a newer
+/// connection of its device.
 async fn register(node: &Arc<Node>, session: SessionRef) {
-    let limits = ConnectionLimits { lease_ms: session.lease_ms, ..ConnectionLimits::default() };
+    let limits = ConnectionLimits { lease_ms: session.lease_ms, again: true, ..ConnectionLimits::default() };
     let (tenant, user) = (session.outbox.tenant.clone(), session.outbox.user.clone());
-    let registered = node.directory.register(&tenant, &user, &session.route(node.members.me()), limits).await;
-    if registered.is_ok() {
-        // Whoever kept something for the user meanwhile did not find the session.
-        session.nudge();
+    match node.directory.register(&tenant, &user, &session.route(node.members.me()), limits).await {
+        Ok(Registered::Newer) => return session.close(Close::Replaced),
+        Ok(Registered::Replaced(old)) => replace(node, &tenant, &user, &old).await,
+        Ok(_) => {}
+        Err(_) => return,
     }
-    if let Ok(Registered::Replaced(old)) = registered {
-        replace(node, &tenant, &user, &old).await;
-    }
+    // While nobody could find it, frames may have been kept for it.
+    session.nudge();
 }
 
 /// Tells the node of an older connection of the same device that it was replaced. Should the call fail, that node learns

@@ -18,7 +18,7 @@ use crate::encode;
 use crate::hub::Hub;
 use crate::keep;
 use crate::mailbox::Mailbox;
-use crate::node::{Node, clock_ms, fresh_id, unix_ms};
+use crate::node::{Node, clock_ms, fresh_id};
 use crate::outbox::{Outbox, Pushed};
 use crate::router;
 use crate::tenant::{SessionRef, Tenant};
@@ -39,7 +39,8 @@ pub async fn connect(
     let replaces = tenant.sessions.device_online(&user, &device);
     tenant.admit(&user, &device, replaces).await?;
 
-    let route = Route { device, at: node.members.me().clone(), connection: fresh_id(), online_at_ms: unix_ms() };
+    let route =
+        Route { device, at: node.members.me().clone(), connection: fresh_id(), online_at_ms: node.cluster_ms() };
     let replaced = register(&node, &tenant, &user, &route, &config).await?;
     let presence = insert(node, tenant, user, &route, config, trace_id, wire, mailbox);
     announce(&presence.live);
@@ -88,9 +89,10 @@ async fn register(
         tenant: config.tenant_max_connections,
         user: config.user_max_connections,
         lease_ms: config.lease_ms(),
+        again: false,
     };
     let (kind, threshold, current) = match node.directory.register(&tenant.id, user, route, limits).await {
-        Ok(Registered::New) => return Ok(None),
+        Ok(Registered::New | Registered::Newer) => return Ok(None),
         Ok(Registered::Replaced(old)) => return Ok(Some(old)),
         Ok(Registered::TenantFull { current }) => ("tenant_max_connections", limits.tenant, current),
         Ok(Registered::UserFull { current }) => ("user_max_connections", limits.user, current),
@@ -151,7 +153,6 @@ fn insert(
         outbox: outbox.clone(),
         pipeline,
         fetching: Cell::new(true),
-        looking_again: Cell::new(false),
         last_activity_ms: Cell::new(clock_ms()),
         closed_code: Cell::new(None),
     });
