@@ -8,7 +8,7 @@ use std::time::Duration;
 use mics_actors::ports::{MemoryDirectory, MemoryLink};
 use mics_domain::ports::{Directory, LocalFuture, RouteWatcher};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::random::Random;
 
@@ -47,6 +47,7 @@ pub struct Net {
     directory: Mutex<Arc<MemoryDirectory>>,
     pub link: MemoryLink,
     changed: Notify,
+    began: Instant,
 }
 
 /// Why a call has no answer.
@@ -64,6 +65,7 @@ impl Net {
             directory: Mutex::new(Arc::new(MemoryDirectory::shared())),
             link: MemoryLink::new(),
             changed: Notify::new(),
+            began: Instant::now(),
         })
     }
 
@@ -73,6 +75,11 @@ impl Net {
 
     pub fn directory(&self) -> Arc<MemoryDirectory> {
         self.directory.lock().unwrap().clone()
+    }
+
+    /// The directory's clock, which goes on although its memory is lost.
+    pub fn now_ms(&self) -> i64 {
+        1_800_000_000_000 + self.began.elapsed().as_millis() as i64
     }
 
     pub fn place(&self, endpoint: &str, instance: Instance) {

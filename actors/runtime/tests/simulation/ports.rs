@@ -68,7 +68,11 @@ impl Directory for Seen {
 
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>> {
         let (net, me) = (self.net.clone(), me.clone());
-        self.ask("announce", Box::pin(async move { net.directory().announce(&me, ttl_ms).await }))
+        let call = async move {
+            let announced = net.directory().announce(&me, ttl_ms).await?;
+            Ok(Announced { now_ms: net.now_ms(), ..announced })
+        };
+        self.ask("announce", Box::pin(call))
     }
 
     fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>> {
