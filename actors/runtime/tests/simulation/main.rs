@@ -20,7 +20,7 @@ use world::World;
 const SEEDS: u64 = 100;
 
 /// After the end of the trouble, until leases, graves and re-replication are done with.
-const SETTLE: Duration = Duration::from_secs(45);
+const SETTLE: Duration = Duration::from_secs(35);
 
 type Outcome = (Vec<String>, Vec<(u64, String)>);
 
