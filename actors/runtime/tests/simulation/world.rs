@@ -10,7 +10,7 @@ use mics_actors::metrics::Metrics;
 use mics_actors::node::{Node, Ports, clock_ms};
 use mics_actors::ports::{EventsOff, LinkRegistration};
 use mics_actors::session::{self, Hello};
-use mics_actors::settings::{Settings, TenantSettings};
+use mics_actors::settings::{Settings, TenantSettings, Withdrawal};
 use mics_actors::wire::Incoming;
 use mics_domain::offline::{Entry, OfflineLimits};
 use mics_domain::policy::HookDefaults;
@@ -103,6 +103,7 @@ fn settings(name: &str) -> Settings {
         group_max_members: 100,
         route_cache_ttl: Duration::from_secs(5),
         route_cache_bytes: 1 << 20,
+        withdrawal: Withdrawal::default(),
         hooks: HookDefaults { queue_timeout_ms: 1_000, ..HookDefaults::default() },
         drain_timeout: Duration::from_secs(10),
         tenants: [(TENANT.to_owned(), tenant)].into(),
