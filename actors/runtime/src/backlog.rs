@@ -85,8 +85,8 @@ fn look_again(live: &Rc<Live>) {
 /// Frames taken from wherever they are kept, each once, in order.
 struct Lease {
     frames: BTreeMap<DeliveryId, Entry>,
-    /// Endpoints that hold some of them.
-    holders: Vec<Arc<str>>,
+    /// Endpoints of the homes, and whether each has leased some of them to this session.
+    homes: BTreeMap<Arc<str>, bool>,
     /// Somebody else has leased more of them, or a home did not answer.
     again: bool,
     until: Instant,
@@ -96,10 +96,11 @@ impl Lease {
     /// From the home first: whoever has leased the frames there has them all.
     async fn take(live: &Rc<Live>) -> Lease {
         let homes = live.node.members.homes(&live.tenant.id, &live.user);
+        let elsewhere = homes.elsewhere.iter().map(|endpoint| (endpoint.clone(), false)).collect();
         let mut places: Vec<Option<Arc<str>>> = homes.elsewhere.into_iter().map(Some).collect();
         places.insert(if homes.here_first { 0 } else { places.len() }, None);
         let until = Instant::now() + HOLD / 2;
-        let mut lease = Lease { frames: BTreeMap::new(), holders: Vec::new(), again: false, until };
+        let mut lease = Lease { frames: BTreeMap::new(), homes: elsewhere, again: false, until };
         for place in places {
             let held = match place {
                 None => lease.take_here(live),
@@ -128,9 +129,7 @@ impl Lease {
         let now = clock_ms();
         match live.node.router().call(&endpoint, call).await {
             Ok(PeerAnswer::Leased { kept, held }) => {
-                if !kept.is_empty() {
-                    self.holders.push(endpoint);
-                }
+                self.homes.insert(endpoint, !kept.is_empty());
                 for Kept { id, frame, ttl_ms, devices, .. } in kept {
                     let entry = Entry { id, frame, expires_at_ms: now + ttl_ms, devices };
                     self.frames.entry(id).or_insert(entry);
@@ -153,8 +152,10 @@ impl Lease {
         let released = taken.split_off(moved);
         tenant.offline.settle(&live.user, &taken, &released);
         tenant.offline.count_drained(taken.len());
-        let calls = self.holders.into_iter().map(|endpoint| {
-            let (taken, released, user) = (taken.clone(), released.clone(), live.user.clone());
+        // A home that had none may be about to get a copy: it must know what is taken.
+        let calls = self.homes.into_iter().map(|(endpoint, leased)| {
+            let released = if leased { released.clone() } else { Vec::new() };
+            let (taken, user) = (taken.clone(), live.user.clone());
             let call = PeerCall::Settle { tenant: tenant.id.clone(), user, taken, released };
             async move {
                 // Not settled, a frame is free again when its lease ends, and may come twice.
