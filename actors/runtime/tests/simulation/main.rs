@@ -94,7 +94,8 @@ fn run(seed: u64, profile: Profile) -> Outcome {
     playing.join().unwrap_or_else(|_| (vec!["panicked".into()], Vec::new()))
 }
 
-fn check(profile: Profile, seeds: impl Iterator<Item = u64>) {
+/// Plays seeds of a profile, prints those that fail and returns them.
+fn failing(profile: Profile, seeds: impl Iterator<Item = u64>) -> Vec<(Profile, u64)> {
     // Starts the clock of the nodes before any virtual time begins.
     mics_actors::node::clock_ms();
     let mut failed = Vec::new();
@@ -106,10 +107,15 @@ fn check(profile: Profile, seeds: impl Iterator<Item = u64>) {
                 diary.iter().for_each(|(at, what)| println!("{at:>7} {what}"));
             }
             println!("seed {seed} of {profile:?}: {wrong:#?}");
-            failed.push(seed);
+            failed.push((profile, seed));
         }
     }
-    assert!(failed.is_empty(), "{} seeds of {profile:?} fail: {failed:?}", failed.len());
+    failed
+}
+
+fn check(profile: Profile, seeds: impl IntoIterator<Item = u64>) {
+    let failed = failing(profile, seeds.into_iter());
+    assert!(failed.is_empty(), "{} seeds fail: {failed:?}", failed.len());
 }
 
 /// A number from the environment of the build: `SEED=7 PROFILE=Links cargo test --test simulation replay -- --ignored`.
@@ -122,7 +128,7 @@ fn given(value: Option<&str>) -> Option<u64> {
 fn replay() {
     let Some(seed) = given(option_env!("SEED")) else { return };
     let chosen = |profile: &Profile| option_env!("PROFILE").is_none_or(|name| format!("{profile:?}") == name);
-    PROFILES.into_iter().filter(chosen).for_each(|profile| check(profile, seed..=seed));
+    PROFILES.into_iter().filter(chosen).for_each(|profile| check(profile, [seed]));
 }
 
 #[test]
@@ -131,7 +137,9 @@ fn many_seeds() {
     let from = given(option_env!("SEED")).unwrap_or(SEEDS);
     let count = given(option_env!("COUNT")).unwrap_or(1_000);
     let chosen = |profile: &Profile| option_env!("PROFILE").is_none_or(|name| format!("{profile:?}") == name);
-    PROFILES.into_iter().filter(chosen).for_each(|profile| check(profile, from..from + count));
+    let failed = |profile| failing(profile, from..from + count);
+    let failed: Vec<_> = PROFILES.into_iter().filter(chosen).flat_map(failed).collect();
+    assert!(failed.is_empty(), "{} seeds fail: {failed:?}", failed.len());
 }
 
 #[test]
@@ -172,4 +180,19 @@ fn nodes_freeze() {
 #[test]
 fn everything_at_once() {
     check(Profile::All, 0..SEEDS);
+}
+
+#[test]
+fn a_copy_that_reaches_its_second_home_during_the_fetch_comes_once() {
+    check(Profile::Moves, [410, 570]);
+}
+
+#[test]
+fn an_older_connection_that_registers_late_does_not_replace_a_newer_one() {
+    check(Profile::Freezes, [115]);
+}
+
+#[test]
+fn what_lies_on_a_home_that_did_not_answer_comes_once_it_does() {
+    check(Profile::Freezes, [171]);
 }
