@@ -115,7 +115,8 @@ async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) 
         placed[index] += 1;
     }
     for (index, (user, entry)) in items.iter().enumerate() {
-        let safe = placed[index] == homes[index].elsewhere.len();
+        // Without any home nothing is safe anywhere but here.
+        let safe = placed[index] == homes[index].elsewhere.len() && homes[index].count() > 0;
         if safe && !homes[index].here {
             tenant.offline.forget(user, &[entry.id]);
         }

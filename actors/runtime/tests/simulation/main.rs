@@ -196,3 +196,8 @@ fn an_older_connection_that_registers_late_does_not_replace_a_newer_one() {
 fn what_lies_on_a_home_that_did_not_answer_comes_once_it_does() {
     check(Profile::Freezes, [171]);
 }
+
+#[test]
+fn a_node_that_leaves_and_knows_no_other_keeps_what_it_has() {
+    check(Profile::Drains, [225, 763]);
+}
