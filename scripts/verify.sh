@@ -20,7 +20,7 @@ for option in "$@"; do
 done
 
 # package: command that shows it is there, or none when only dpkg can tell.
-PACKAGES="build-essential:make pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server redis-sentinel:redis-sentinel
+PACKAGES="build-essential:make pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server
 nginx-light:nginx python3-yaml: chromium:chromium"
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOG=$(mktemp) || exit 1
