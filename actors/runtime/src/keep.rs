@@ -312,7 +312,7 @@ pub fn doubt(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<s
 pub fn rehome_all(node: &Arc<Node>, before: &View) {
     for tenant in node.tenants().iter() {
         let mut users = tenant.offline.users();
-        users.retain(|user| node.members.homes_in(before, &tenant.id, user) != node.members.homes(&tenant.id, user));
+        users.retain(|user| node.members.homes_changed(before, &tenant.id, user));
         node.pending.stray(&tenant.id, users);
     }
     retry(node);
