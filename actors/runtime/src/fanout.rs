@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::encode;
 use crate::flow::Located;
-use crate::keep;
+use crate::keep::{self, Untold};
 use crate::node::clock_ms;
 use crate::outbox::{Frame, Urgency};
 use crate::router::{self, Freshness};
@@ -136,6 +136,8 @@ struct Fanout<'a> {
     via: &'static str,
     /// Peers that did not answer: they cost this message one deadline, not one per chunk.
     silent: HashSet<Arc<str>>,
+    /// Recipients of this chunk for whom older messages wait.
+    untold: Untold,
     tally: Tally,
 }
 
@@ -151,7 +153,17 @@ impl<'a> Fanout<'a> {
         let delivery = |shared| Delivery { tenant: from.tenant.id.clone(), id, request: request.clone(), shared };
         let deliveries = [Arc::new(delivery(false)), Arc::new(delivery(true))];
         let frame = Frame { id, bytes: encode::delivery_of(request), shared: false };
-        Fanout { from, message, deliveries, frame, urgency, via, silent: HashSet::new(), tally: Tally::default() }
+        Fanout {
+            from,
+            message,
+            deliveries,
+            frame,
+            urgency,
+            via,
+            silent: HashSet::new(),
+            untold: Untold::default(),
+            tally: Tally::default(),
+        }
     }
 
     fn is_group(&self) -> bool {
@@ -162,12 +174,12 @@ impl<'a> Fanout<'a> {
     async fn chunk(&mut self, users: &[Arc<str>], mut routes: Vec<Arc<[Route]>>) {
         routes.resize(users.len(), [].into());
         let mut reached = self.local(users, &routes);
-        let waiting = keep::unseen(&self.from.node, &self.from.tenant, users).await;
-        let open: Vec<usize> = (0..users.len()).filter(|index| !waiting.contains(&users[*index])).collect();
-        self.forward(users, &routes, &open, &mut reached).await;
+        self.untold = keep::unseen(&self.from.node, &self.from.tenant, users).await;
+        let all: Vec<usize> = (0..users.len()).collect();
+        self.forward(users, &routes, &all, &mut reached).await;
         // Routes that led nowhere may be old ones: looked up afresh and tried once more.
         let missed: Vec<usize> =
-            open.into_iter().filter(|index| reached[*index] == 0 && !routes[*index].is_empty()).collect();
+            all.into_iter().filter(|index| reached[*index] == 0 && !routes[*index].is_empty()).collect();
         if !missed.is_empty() {
             let asked: Vec<Arc<str>> = missed.iter().map(|index| users[*index].clone()).collect();
             let fresh = self.from.node.router().elsewhere(&self.from.tenant.id, &asked, Freshness::Fresh).await;
@@ -180,7 +192,7 @@ impl<'a> Fanout<'a> {
         if !absent.is_empty() {
             self.keep(absent).await;
         }
-        let missing = |index: usize| self.missing(&routes[index], waiting.contains(&users[index]));
+        let missing = |index: usize| self.missing(&users[index], &routes[index]);
         let partly =
             (0..users.len()).filter(|index| reached[*index] > 0).map(|index| (users[index].clone(), missing(index)));
         let partly: Vec<_> = partly.filter(|(_, devices)| !devices.is_empty()).collect();
@@ -191,9 +203,10 @@ impl<'a> Fanout<'a> {
     }
 
     /// Devices whose node did not take the message, while another device of the user got it.
-    fn missing(&self, routes: &[Route], waiting: bool) -> Vec<Arc<str>> {
-        let missing = routes.iter().filter(|route| waiting || self.silent.contains(&route.at.endpoint));
-        missing.map(|route| route.device.clone()).collect()
+    fn missing(&self, user: &str, routes: &[Route]) -> Vec<Arc<str>> {
+        let closed =
+            |route: &&Route| self.silent.contains(&route.at.endpoint) || self.untold.at(user, &route.at.endpoint);
+        routes.iter().filter(closed).map(|route| route.device.clone()).collect()
     }
 
     /// Hands the frame to the sessions of this node; sessions reached per user.
@@ -216,6 +229,9 @@ impl<'a> Fanout<'a> {
     async fn forward(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>], indexes: &[usize], reached: &mut [u32]) {
         let mut by_peer: BTreeMap<(Arc<str>, Arc<str>, bool), Vec<usize>> = BTreeMap::new();
         for (index, route) in indexes.iter().flat_map(|index| routes[*index].iter().map(move |route| (*index, route))) {
+            if self.untold.at(&users[index], &route.at.endpoint) {
+                continue;
+            }
             let shared = reached[index] > 0 || routes[index].iter().any(|other| other.at.node != route.at.node);
             let indexes = by_peer.entry((route.at.endpoint.clone(), route.at.node.clone(), shared)).or_default();
             if indexes.last() != Some(&index) {

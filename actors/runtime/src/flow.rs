@@ -123,14 +123,14 @@ fn identity(message: &Message) -> (Key, u64) {
 /// A resend after a reconnect to another node. A directory that can't be asked knows of none.
 async fn was_sent_elsewhere(from: &Live, key: Key, print: u64) -> bool {
     let known = from.node.directory.recall(&from.tenant.id, key.as_u128()).await;
-    known.is_ok_and(|known| known == Some(print))
+    known.is_ok_and(|known| known == Some(key.seal(print)))
 }
 
 /// Where nodes share what was sent, they must know before the client does.
 async fn remember(from: &Live, message: &Message) {
     if from.node.settings.dedup_shared {
         let (key, print) = identity(message);
-        let _ = from.node.directory.remember(&from.tenant.id, key.as_u128(), print, RESEND_MS).await;
+        let _ = from.node.directory.remember(&from.tenant.id, key.as_u128(), key.seal(print), RESEND_MS).await;
     }
 }
 
@@ -179,8 +179,15 @@ fn own_rate(guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> 
 }
 
 async fn shared_rate(from: &Live, guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> {
-    let spend = guards.budget.lock().unwrap_or_else(PoisonError::into_inner).spend(second, max);
-    let granted = match spend {
+    let spend = || guards.budget.lock().unwrap_or_else(PoisonError::into_inner).spend(second, max);
+    let mut spent = spend();
+    let mut _asking = None;
+    if matches!(spent, Spend::Ask(_)) {
+        // One question at a time: the others live on its answer.
+        _asking = Some(guards.asking.lock().await);
+        spent = spend();
+    }
+    let granted = match spent {
         Spend::Granted => true,
         Spend::Exhausted => false,
         Spend::Ask(want) => match from.node.directory.take_budget(&from.tenant.id, want, max).await {

@@ -17,9 +17,9 @@ pub use message::MembersMsg;
 pub(crate) use actor::start;
 
 /// Between two signs of life.
-pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
+pub const ANNOUNCE_EVERY: Duration = Duration::from_millis(1_500);
 /// A node silent for this long counts as dead.
-pub const ANNOUNCE_TTL: Duration = Duration::from_secs(6);
+pub const ANNOUNCE_TTL: Duration = Duration::from_secs(5);
 /// Dead nodes that are remembered, so that their routes are not believed.
 const GRAVES: usize = 256;
 

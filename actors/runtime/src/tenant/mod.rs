@@ -37,6 +37,8 @@ pub struct Guards {
     pub qps: Mutex<RateWindow>,
     /// This node's part of the rate that all nodes share.
     pub budget: Mutex<Budget>,
+    /// Held by whoever asks for more of it.
+    pub asking: tokio::sync::Mutex<()>,
     pub dedup: Mutex<Dedup<oneshot::Sender<Ack>>>,
     gates: [Gate; 4],
     /// Of the tenant's latest successful /auth.
@@ -48,6 +50,7 @@ impl Guards {
         Guards {
             qps: Mutex::default(),
             budget: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
             dedup: Mutex::new(Dedup::new(dedup_max_records, DEDUP_WINDOW.as_millis() as u64)),
             gates: HookOp::ALL.map(Gate::new),
             latest: RwLock::default(),
