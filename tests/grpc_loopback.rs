@@ -216,7 +216,7 @@ async fn the_reference_nodes_offline_calls_work() {
     };
     for (ttl_seconds, ttl_ms) in [(0, 300_000), (-1, 300_000), (7, 7_000)] {
         assert!(peer.buffer_offline(put("bob", ttl_seconds)).await.expect("an answer").into_inner().ok);
-        let Some(PeerCall::Place { tenant, kept }) = node.calls().pop() else { panic!("{:?}", node.calls()) };
+        let Some(PeerCall::Place { tenant, kept, .. }) = node.calls().pop() else { panic!("{:?}", node.calls()) };
         assert_eq!((&*tenant, &*kept[0].user, kept[0].ttl_ms, kept[0].devices.len()), ("t1", "bob", ttl_ms, 0));
         assert_eq!(kept[0].frame, frame::binary(b"a server frame"));
     }
