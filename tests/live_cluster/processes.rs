@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::client::http_get;
 use super::redis_support::{Server, free_port, until};
 
-const SECRET: &str = "a secret of the tenant";
+pub const SECRET: &str = "a secret of the tenant";
 const BINARY: &str = env!("CARGO_BIN_EXE_mics");
 
 /// A port below those that outgoing connections get, so that it is still free when the process comes.
@@ -41,7 +41,7 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(name: &str, command: &mut Command) -> Self {
+    pub fn start(name: &str, command: &mut Command) -> Self {
         static LOGS: AtomicU32 = AtomicU32::new(0);
         let number = LOGS.fetch_add(1, Ordering::Relaxed);
         let log = std::env::temp_dir().join(format!("mics-live-{}-{number}.log", std::process::id()));
@@ -224,7 +224,7 @@ impl Cluster {
 
     async fn add(&mut self, number: usize, change: &mut impl FnMut(&mut Plan)) {
         let port = port();
-        let mut plan = Plan { number, port, variables: BTreeMap::new(), wrapper: Vec::new() };
+        let mut plan = Plan { number, variables: BTreeMap::new(), wrapper: Vec::new() };
         let id = format!("node-{number}");
         plan.set("PORT", port);
         plan.set("BIND_ADDRESS", "127.0.0.1");
@@ -253,17 +253,11 @@ impl Cluster {
     pub fn redis(&self) -> &Server {
         self.redis.as_ref().expect("a Redis of its own")
     }
-
-    pub fn split(&mut self, a: usize, b: usize) -> (&mut Node, &mut Node) {
-        let [a, b] = self.nodes.get_disjoint_mut([a, b]).expect("two nodes");
-        (a, b)
-    }
 }
 
 /// A node's variables before it starts.
 pub struct Plan {
     pub number: usize,
-    pub port: u16,
     variables: BTreeMap<String, String>,
     pub wrapper: Vec<String>,
 }

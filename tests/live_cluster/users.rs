@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mics_client::{AckStatus, ConnectParams, Event, MessageAck, MicsClient, MicsClientOptions, MicsError, TokenProvider};
+use mics_client::{
+    AckStatus, ConnectParams, Event, MessageAck, MicsClient, MicsClientOptions, MicsError, TokenProvider,
+};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -13,7 +15,7 @@ use super::processes::{Node, wait};
 
 #[derive(Default)]
 struct Notes {
-    seen: Vec<(String, String)>,
+    seen: Vec<String>,
     closes: Vec<u16>,
 }
 
@@ -53,7 +55,7 @@ impl User {
             while let Some(event) = events.next().await {
                 let mut notes = book.lock().unwrap();
                 match event {
-                    Event::Delivery(got) => notes.seen.push((got.message.user_id, got.message.msg_id)),
+                    Event::Delivery(got) => notes.seen.push(got.message.msg_id),
                     Event::Closed { info, .. } => notes.closes.push(info.code),
                     Event::Overflow { dropped } => panic!("{dropped} events were not read in time"),
                     _ => {}
@@ -85,12 +87,7 @@ impl User {
 
     /// Ids delivered so far, in order, repetitions included.
     pub fn seen(&self) -> Vec<String> {
-        self.notes.lock().unwrap().seen.iter().map(|(_, id)| id.clone()).collect()
-    }
-
-    pub fn seen_from(&self, sender: &str) -> Vec<String> {
-        let notes = self.notes.lock().unwrap();
-        notes.seen.iter().filter(|(from, _)| from == sender).map(|(_, id)| id.clone()).collect()
+        self.notes.lock().unwrap().seen.clone()
     }
 
     pub fn closes(&self) -> Vec<u16> {
