@@ -39,7 +39,9 @@ async fn keeps_the_contract_of_the_port() {
 #[tokio::test]
 async fn callers_without_the_token_are_refused_and_counted() {
     let node = Arc::<Recorder>::default();
-    let (server, endpoint) = start(node.clone(), Some("s3cret"));
+    let settings = server_settings(Some("s3cret"));
+    let server = NodeServer::start(&settings, node.clone(), grpc::next_id()).expect("a server");
+    let endpoint = format!("http://{}", server.listen(LOOPBACK).expect("a port"));
     let with =
         |token: Option<&str>| link(&server, &LinkSettings { token: token.map(str::to_owned), ..link_settings() });
     for wrong in [None, Some(""), Some("s3cre"), Some("s3crets")] {
@@ -50,7 +52,7 @@ async fn callers_without_the_token_are_refused_and_counted() {
         assert_eq!(link.counts().forward_failures, [("Unauthenticated", 1)]);
         assert_eq!(link.counts().call_failures, [("Unauthenticated", 1)]);
     }
-    assert_eq!(server.unauthorized(), 8);
+    assert_eq!(settings.unauthorized.get(), 8);
     assert!(node.deliveries().is_empty() && node.calls().is_empty());
     let right = with(Some("s3cret"));
     assert_eq!(right.forward(&endpoint, &delivery(1), &users(&["bob"])).await, Ok(vec![3]));
