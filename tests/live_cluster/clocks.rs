@@ -57,6 +57,17 @@ async fn nodes_whose_clocks_are_apart() {
         online[0].tell("u1", &id).await;
         online[1].got(&[id]).await;
     }
-    let dated = cluster.nodes[1].process().log();
-    eprintln!("node-2 dates its log: {:.60?}", dated.lines().last());
+    // The clocks were really apart.
+    let dates: Vec<i64> = cluster.nodes.iter_mut().map(|node| seconds(&node.process().log())).collect();
+    let apart = [(dates[1] - dates[0]).rem_euclid(DAY), (dates[0] - dates[2]).rem_euclid(DAY)];
+    assert!(apart.iter().all(|apart| (15..25).contains(apart)), "the logs are dated {apart:?} s apart");
+}
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// Second of the day in the first line of a log.
+fn seconds(log: &str) -> i64 {
+    let (_, time) = log.split_once('T').and_then(|(_, rest)| rest.split_once('T')).expect("a date");
+    let parts: Vec<i64> = time[..8].split(':').map(|part| part.parse().expect("a time")).collect();
+    parts[0] * 3600 + parts[1] * 60 + parts[2]
 }

@@ -48,11 +48,8 @@ async fn the_recipients_node_is_killed_under_load() {
     for (n, talk) in talks.into_iter().enumerate() {
         let (alice, outcomes) = talk.end().await;
         alice.still_connected();
-        let in_window = |outcome: &&Outcome| outcome.at + WINDOW >= kill && outcome.at - outcome.took <= killed;
-        let excused: BTreeSet<String> = outcomes.iter().filter(in_window).map(|outcome| outcome.id.clone()).collect();
         let mut had = before[n].seen();
-        let owed: Vec<String> =
-            sent(&outcomes).into_iter().filter(|id| !excused.contains(id) && !had.contains(id)).collect();
+        let (owed, excused) = owed(&outcomes, kill, killed, &had);
         after[n].got(&owed).await;
         had.extend(after[n].seen());
         acked += sent(&outcomes).len();
@@ -86,6 +83,42 @@ async fn keep_for(cluster: &Cluster, users: usize, each: usize) -> Vec<Vec<Strin
     }
     alice.client.disconnect().await;
     kept
+}
+
+/// The same name and port with another life: its users come back to it, and nobody takes it for the dead one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_node_comes_back_at_once() {
+    if redis_is_missing("a_killed_node_comes_back_at_once") {
+        return;
+    }
+    let mut cluster = Cluster::start(2).await;
+    let first = User::at(&cluster.nodes[1], "bob").await;
+    let talk = Talk::start(User::at(&cluster.nodes[0], "alice").await, "bob", "m", Duration::from_millis(5));
+    talk.goes_on(50).await;
+    let kill = Instant::now();
+    cluster.nodes[1].kill();
+    let killed = Instant::now();
+    first.closed().await;
+    cluster.nodes[1].start().await;
+    let second = User::at(&cluster.nodes[1], "bob").await;
+    talk.goes_on(100).await;
+    cluster.complete().await;
+    talk.goes_on(100).await;
+    let (_, outcomes) = talk.end().await;
+    let (owed, lost) = owed(&outcomes, kill, killed, &first.seen());
+    second.got(&owed).await;
+    second.still_connected();
+    let lost = lost.iter().filter(|id| !second.seen().contains(id)).count();
+    eprintln!("{} acked; {lost} of those acked within {WINDOW:?} before the kill are lost", sent(&outcomes).len());
+    assert!(in_order(&second.seen()), "out of order: {:?}", second.seen());
+}
+
+/// What must still come, given what was seen before the crash; and what may not come any more.
+fn owed(outcomes: &[Outcome], kill: Instant, killed: Instant, seen: &[String]) -> (Vec<String>, Vec<String>) {
+    let in_window = |outcome: &&Outcome| outcome.at + WINDOW >= kill && outcome.at - outcome.took <= killed;
+    let excused: BTreeSet<String> = outcomes.iter().filter(in_window).map(|outcome| outcome.id.clone()).collect();
+    let missing = sent(outcomes).into_iter().filter(|id| !seen.contains(id));
+    missing.partition(|id| !excused.contains(id))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -68,9 +68,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal("CONT");
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.ended().is_none() {
+            self.signal("CONT");
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
         let log = self.log();
         if std::thread::panicking() || log.contains("panicked at") {
             let lines: Vec<&str> = log.lines().collect();

@@ -1,8 +1,10 @@
 //! All nodes are restarted one after the other, as an upgrade does it, while clients talk.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::client::{Client, upgrade_status};
+use super::client::Client;
 use super::processes::{Cluster, local, port};
 use super::proxy::Proxy;
 use super::redis_support::redis_is_missing;
@@ -13,6 +15,18 @@ const BACKLOG: usize = 300;
 /// The nodes' `DRAIN_TIMEOUT_SECONDS`.
 const DRAIN: Duration = Duration::from_secs(10);
 
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// Status of a request; `None` once nobody listens.
+fn status(address: SocketAddr, path: &str, headers: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\n{headers}\r\n").as_bytes()).ok()?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).ok()?;
+    std::str::from_utf8(&answer[9..]).ok()?.parse().ok()
+}
+
 /// What a leaving node answers while it drains, and how it ends.
 async fn roll(cluster: &mut Cluster, number: usize) {
     let node = &mut cluster.nodes[number];
@@ -20,31 +34,22 @@ async fn roll(cluster: &mut Cluster, number: usize) {
     // A client that never answers the close keeps the drain going for a second.
     let rude = Client::open(address, &format!("tenantId=t1&token=valid%3Arude{number}&deviceId=d1"));
     let watch = std::thread::spawn(move || {
-        let (mut ready, mut upgrades) = (Vec::new(), Vec::new());
-        while std::net::TcpStream::connect(address).is_ok() {
-            // The listener may go between the two.
-            let asked = std::panic::catch_unwind(|| {
-                (
-                    super::client::http_get(address, "/readyz").0,
-                    upgrade_status(address, "tenantId=t1&token=valid%3Alate&deviceId=d1"),
-                )
-            });
-            let Ok((status, upgrade)) = asked else { break };
-            ready.push(status);
-            upgrades.push((status, upgrade));
+        let mut answers = Vec::new();
+        while let Some(ready) = status(address, "/readyz", "") {
+            answers.push((ready, status(address, "/ws?tenantId=t1&token=valid%3Alate&deviceId=d1", UPGRADE)));
         }
-        (ready, upgrades)
+        answers
     });
     let (code, took) = node.stop().await;
-    let (ready, upgrades) = watch.join().expect("no panic");
+    let answers = watch.join().expect("no panic");
     drop(rude);
-    let draining = ready.iter().filter(|status| **status == 503).count();
-    eprintln!("{}: exit {code} after {took:?}; {draining} of {} looks said 503", node.id, ready.len());
+    let draining: Vec<_> = answers.iter().filter(|(ready, _)| *ready == 503).collect();
+    eprintln!("{}: exit {code} after {took:?}; {} of {} looks said 503", node.id, draining.len(), answers.len());
     assert_eq!(code, 0, "exit code of {}", node.id);
     assert!(took < DRAIN * 2, "{took:?} to leave");
-    assert!(draining >= 1, "readiness says 503 during the drain: {ready:?}");
-    let wrongly_in: Vec<_> = upgrades.iter().filter(|(ready, upgrade)| *ready == 503 && *upgrade != 503).collect();
-    assert!(wrongly_in.is_empty(), "a leaving node takes nobody: {wrongly_in:?}");
+    assert!(!draining.is_empty(), "readiness says 503 during the drain: {answers:?}");
+    let wrong: Vec<_> = draining.iter().filter(|(_, upgrade)| !matches!(upgrade, Some(503) | None)).collect();
+    assert!(wrong.is_empty(), "a leaving node takes nobody: {wrong:?}");
     node.start().await;
     cluster.complete().await;
 }
@@ -101,4 +106,42 @@ async fn a_rolling_restart_loses_nothing() {
         away.client.disconnect().await;
     }
     assert!(lost.is_empty(), "kept messages are gone or repeated: {lost:?}");
+}
+
+/// A node that can't say good-bye leaves in time all the same: (redis is away, its peer is).
+async fn leaves_in_time(frozen_redis: bool) {
+    let mut cluster = Cluster::with(2, |plan| plan.set("DRAIN_TIMEOUT_SECONDS", 5)).await;
+    let alice = User::at(&cluster.nodes[0], "alice").await;
+    for n in 0..200 {
+        alice.tell(&format!("away{n}"), &format!("kept-{n}")).await;
+    }
+    if frozen_redis {
+        cluster.redis().signal("STOP");
+    } else {
+        cluster.nodes[1].freeze();
+    }
+    let (code, took) = cluster.nodes[0].stop().await;
+    eprintln!("left after {took:?}, redis away: {frozen_redis}");
+    assert_eq!(code, 0);
+    assert!(took < Duration::from_secs(10), "{took:?} to leave within 5 s");
+    assert_eq!(alice.closed().await, 4200);
+    if frozen_redis {
+        cluster.redis().signal("CONT");
+        let away = User::at(&cluster.nodes[1], "away7").await;
+        away.got(&["kept-7".into()]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_leaves_in_time_while_redis_is_frozen() {
+    if !redis_is_missing("a_node_leaves_in_time_while_redis_is_frozen") {
+        leaves_in_time(true).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_leaves_in_time_while_its_peer_is_frozen() {
+    if !redis_is_missing("a_node_leaves_in_time_while_its_peer_is_frozen") {
+        leaves_in_time(false).await;
+    }
 }
