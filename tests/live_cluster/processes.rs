@@ -194,7 +194,9 @@ impl Cluster {
     pub async fn with(n: usize, change: impl FnMut(&mut Plan)) -> Cluster {
         let redis = Server::start(free_port(), "").await;
         let connection = format!("127.0.0.1:{}", redis.port);
-        Cluster { redis: Some(redis), ..Cluster::on(&connection, n, change).await }
+        let mut cluster = Cluster::on(&connection, n, change).await;
+        cluster.redis = Some(redis);
+        cluster
     }
 
     pub async fn on(redis: &str, n: usize, change: impl FnMut(&mut Plan)) -> Cluster {
@@ -254,6 +256,26 @@ impl Cluster {
 
     pub fn redis(&self) -> &Server {
         self.redis.as_ref().expect("a Redis of its own")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for node in self.nodes.iter().filter(|node| node.process.is_some()) {
+            let address = node.address();
+            // In a thread of its own, where it may fail as well.
+            let told = std::thread::spawn(move || http_get(address, "/metrics").1).join().unwrap_or_default();
+            eprintln!("--- {}: figures", node.id);
+            let figures = ["mics_offline_", "mics_grpc_", "mics_deliveries_", "mics_hook_degraded", "mics_cluster_"];
+            let wanted = |line: &&str| {
+                let zero = line.ends_with(" 0") || line.contains("_bucket");
+                !zero && figures.iter().any(|name| line.starts_with(name))
+            };
+            told.lines().filter(wanted).for_each(|line| eprintln!("{line}"));
+        }
     }
 }
 
