@@ -91,7 +91,8 @@ async fn a_peer_in_a_black_hole_does_not_slow_the_others() {
     let slow = meanwhile.iter().filter(|outcome| outcome.took > Duration::from_millis(250)).count();
     let (longest, middle) = times(&meanwhile);
     eprintln!("to others: longest {longest:?}, middle {middle:?}, {slow} of {} above 250 ms", meanwhile.len());
-    assert!(slow <= 10, "{slow} messages to others waited for a deadline");
+    // A busy machine slows some, a deadline before each would slow all.
+    assert!(slow * 4 < meanwhile.len(), "{slow} of {} messages to others waited for a deadline", meanwhile.len());
     let orders = [settle("fine", fine, &carol).await, settle("lost", lost, &bob).await];
     assert_eq!(orders, [None, None], "out of order");
 }

@@ -1,10 +1,13 @@
 //! Redis gets to know who is where, and nothing of what is said.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
+use deadpool_redis::redis;
+
 use super::processes::{Cluster, Process};
-use super::redis_support::{everything, is_missing, redis_is_missing, until};
+use super::redis_support::{Server, is_missing, redis_is_missing, until};
 use super::users::User;
 
 /// In bodies and ids.
@@ -54,7 +57,25 @@ async fn nothing_that_is_said_reaches_redis() {
     clean(&everything(redis).await, &monitor.log());
 }
 
-fn clean(stored: &std::collections::BTreeMap<String, String>, passed: &str) {
+/// Every key and value as text.
+async fn everything(server: &Server) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for key in server.ask::<Vec<String>>(&["KEYS", "*"]).await {
+        let value: redis::Value = match server.ask::<String>(&["TYPE", &key]).await.as_str() {
+            "hash" => server.ask(&["HGETALL", &key]).await,
+            "zset" => server.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await,
+            "set" => server.ask(&["SMEMBERS", &key]).await,
+            "string" => server.ask(&["GET", &key]).await,
+            // It ended between the two questions.
+            "none" => continue,
+            other => panic!("{key} is a {other}"),
+        };
+        all.insert(key, format!("{value:?}"));
+    }
+    all
+}
+
+fn clean(stored: &BTreeMap<String, String>, passed: &str) {
     let known = |text: &str| text.to_lowercase().contains("u1");
     assert!(stored.iter().any(|(key, value)| known(key) || known(value)), "the users' routes are there: {stored:?}");
     assert!(known(passed), "the monitor heard the nodes");
