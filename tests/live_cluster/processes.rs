@@ -88,8 +88,6 @@ pub struct Node {
     pub id: String,
     pub port: u16,
     variables: BTreeMap<String, String>,
-    /// A program that starts the gateway, with its arguments.
-    wrapper: Vec<String>,
     process: Option<Process>,
 }
 
@@ -105,14 +103,7 @@ impl Node {
     /// Starts it and waits until it listens.
     pub async fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.id);
-        let mut command = match self.wrapper.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(BINARY);
-                command
-            }
-            None => Command::new(BINARY),
-        };
+        let mut command = Command::new(BINARY);
         command.arg("gateway").envs(&self.variables);
         self.process = Some(Process::start(&self.id, &mut command));
         let listening = || {
@@ -228,7 +219,7 @@ impl Cluster {
 
     async fn add(&mut self, number: usize, change: &mut impl FnMut(&mut Plan)) {
         let port = port();
-        let mut plan = Plan { number, variables: BTreeMap::new(), wrapper: Vec::new() };
+        let mut plan = Plan { number, variables: BTreeMap::new() };
         let id = format!("node-{number}");
         plan.set("PORT", port);
         plan.set("BIND_ADDRESS", "127.0.0.1");
@@ -241,7 +232,7 @@ impl Cluster {
         plan.set("OFFLINE_BUFFER_MAX_MESSAGES_PER_USER", 100_000);
         plan.set("OFFLINE_BUFFER_MAX_BYTES_PER_USER", 64 << 20);
         change(&mut plan);
-        let mut node = Node { id, port, variables: plan.variables, wrapper: plan.wrapper, process: None };
+        let mut node = Node { id, port, variables: plan.variables, process: None };
         node.start().await;
         self.nodes.push(node);
     }
@@ -283,7 +274,6 @@ impl Drop for Cluster {
 pub struct Plan {
     pub number: usize,
     variables: BTreeMap<String, String>,
-    pub wrapper: Vec<String>,
 }
 
 impl Plan {
