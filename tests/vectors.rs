@@ -7,7 +7,7 @@ use mics::hooks::{codec, sign};
 use mics_domain::codes::{Close, FrameError};
 use mics_domain::event::{Event, EventType};
 use mics_domain::message::{Kind, Message as ChatMessage};
-use mics_domain::ports::HookTarget;
+use mics_domain::ports::{HookTarget, MembersQuestion};
 use mics_domain::rendezvous;
 use mics_domain::tenant::Secret;
 use mics_proto::hook::{
@@ -193,7 +193,10 @@ fn hook_request(v: &Value, meta: HookMeta, secret: &Secret) -> [Vec<u8>; 2] {
             let message = Some(mics_actors::encode::request(&domain_message(&f["message"])));
             both(CheckMessageRequest { meta: some, message }, secret)
         }
-        "GetGroupMembersRequest" => both(GetGroupMembersRequest { meta: some, group_id: text(f, "group_id") }, secret),
+        "GetGroupMembersRequest" => {
+            let question = MembersQuestion { group: text(f, "group_id"), ..Default::default() };
+            both(codec::members_request(meta, &question), secret)
+        }
         "GetOfflineMessagesRequest" => {
             let max = int(f, "max_messages").try_into().unwrap();
             both(
