@@ -291,8 +291,9 @@ pub enum LinkError {
 /// What one node asks of another besides taking a message. All of it may be repeated without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerCall {
-    /// Keep these frames in the offline buffer. Answer: [`PeerAnswer::Placed`].
-    Place { tenant: Arc<str>, kept: Vec<Kept> },
+    /// Keep these frames in the offline buffer. `view` is the asking node's idea of who is live: where it differs from
+    /// the asked node's, that one sees to it that the frames come where they belong. Answer: [`PeerAnswer::Placed`].
+    Place { tenant: Arc<str>, kept: Vec<Kept>, view: u64 },
     /// What is kept for this device, oldest first; nobody else gets it until it is settled, or `hold_ms` are over.
     /// Answer: [`PeerAnswer::Leased`].
     Lease { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, hold_ms: u64 },
