@@ -146,6 +146,8 @@ fn tenant_config(f: &Value) -> TenantRuntimeConfig {
         hook_breaker_open_ms: Some(int32(f, "hook_breaker_open_ms")),
         hook_sign_required: Some(flag(f, "hook_sign_required")),
         offline_use_hook_pull: Some(flag(f, "offline_use_hook_pull")),
+        group_cache_ttl_seconds: None,
+        group_page_size: None,
     }
 }
 

@@ -109,7 +109,7 @@ fn paged(members: usize) -> Book {
 }
 
 /// Status, reason, partial; notified, buffered, skipped.
-fn told(ack: &MessageAck) -> (bool, &str, bool, [i32; 3]) {
+fn told(ack: &MessageAck) -> (bool, &str, bool, [u32; 3]) {
     let counts = [ack.offline_notified_users, ack.offline_buffered_users, ack.offline_skipped_users];
     (ack.status == AckStatus::Sent as i32, &ack.reason, ack.partial_delivery, counts)
 }
@@ -308,6 +308,16 @@ fn a_list_of_an_incomplete_answer_is_not_kept() {
         assert_eq!(told(&sender.say(group(id, "g"))), (true, "hook degraded", true, [0, 8, 0]));
     }
     assert_eq!(gateway.book.cursors(), ["", "4", "8", "", "4", "8"]);
+}
+
+#[test]
+fn an_empty_list_is_not_kept() {
+    let book = Book::default().config("t1", |config| config.group_cache_ttl_ms = 3_600_000);
+    let gateway = Setup::with(book).start();
+    let mut sender = gateway.connect("t1", "sender", "d");
+    assert_eq!(told(&sender.say(group("1", "g"))), (false, "group members empty", false, [0, 0, 0]));
+    gateway.book.change_group("t1", "g", ["u1"]);
+    assert_eq!(told(&sender.say(group("1", "g"))), (true, "", false, [0, 1, 0]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use mics_domain::roster::{Distinct, List, Page};
 
 use crate::node::clock_ms;
 use crate::session::Live;
-use crate::tenant::Guards;
+use crate::tenant::{Guards, LISTED_MEMBERS};
 
 /// Hook calls that one message is worth: enough for the default limit of members in pages of the smallest size.
 const MAX_PAGES: u32 = 1_000;
@@ -116,8 +116,8 @@ impl Roster {
             members.truncate(if before == 0 { 0 } else { members.len() - over });
             return members;
         }
-        // A list that changed between its pages is good for this message only.
-        if page.version != self.version {
+        // A list that changed between its pages is good for this message only; one that is too long would not be kept.
+        if page.version != self.version || self.distinct.len() > LISTED_MEMBERS {
             self.keeping = None;
         }
         self.next = if page.next_cursor.is_empty() { Next::End } else { Next::Ask(page.next_cursor) };
@@ -130,7 +130,8 @@ impl Roster {
         if !members.is_empty() {
             keeping.push(members.into());
         }
-        if matches!(self.next, Next::End) {
+        // A group that is empty now may have been made just before: that is asked again.
+        if matches!(self.next, Next::End) && !self.distinct.is_empty() {
             let list = List { pages: self.keeping.take().unwrap_or_default(), version: self.version.clone() };
             self.asker.keep(Arc::new(list), self.asked_ms);
         }

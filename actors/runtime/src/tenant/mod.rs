@@ -34,7 +34,7 @@ pub use sessions::{SessionRef, Sessions};
 const FORWARDED: usize = 65_536;
 /// Member lists kept per tenant, for tenants who ask for that; about 50 bytes and the id per member.
 const LISTED_GROUPS: usize = 1_000;
-const LISTED_MEMBERS: usize = 200_000;
+pub(crate) const LISTED_MEMBERS: usize = 200_000;
 
 /// What a supervisor owns and hands out. A new supervisor brings new ones.
 pub struct Guards {
