@@ -18,7 +18,7 @@ use mics_domain::policy::HookDefaults;
 use mics_domain::ports::{Directory, EventSink, Hooks, PeerAnswer, PeerCall, PeerLink};
 use mics_domain::tenant::Secret;
 
-use crate::config::{GatewayConfig, Mode};
+use crate::config::{DedupMode, GatewayConfig, Mode};
 use crate::grpc::{GrpcLink, LinkSettings, NodeServer, ServerSettings};
 use crate::hookmock::{EmbeddedHooks, MockSettings, MockTenant};
 use crate::hooks::client::{HostRules, HttpHookSettings, HttpHooks};
@@ -279,6 +279,7 @@ fn settings(config: &GatewayConfig, mode: Mode) -> Settings {
         max_connections: connection_limit(config.max_connections),
         max_pending_handshakes: config.max_pending_handshakes,
         dedup_max_records: config.dedup_max_records_per_tenant,
+        dedup_shared: config.dedup_mode == DedupMode::Redis,
         keepalive: config.ws_keepalive_interval,
         offline: OfflineLimits {
             max_messages_per_user: config.offline_buffer_max_messages_per_user,

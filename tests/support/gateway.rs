@@ -97,6 +97,7 @@ fn settings() -> Settings {
         max_connections: 0,
         max_pending_handshakes: 0,
         dedup_max_records: 100_000,
+        dedup_shared: false,
         keepalive: Duration::ZERO,
         offline: OfflineLimits { max_messages_per_user: 0, max_bytes_per_user: 0, max_users: 0 },
         group_chunk: 256,

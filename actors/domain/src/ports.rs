@@ -254,6 +254,18 @@ pub trait Directory: Send + Sync {
     /// answers how many it got.
     fn take_budget<'a>(&'a self, tenant: &'a str, want: u32, max: u32) -> LocalFuture<'a, Result<u32, DirectoryDown>>;
 
+    /// Remembers for `ttl_ms` that a message was answered SENT: two hashes, of its identity and of its content.
+    fn remember<'a>(
+        &'a self,
+        tenant: &'a str,
+        key: u128,
+        fingerprint: u64,
+        ttl_ms: u64,
+    ) -> LocalFuture<'a, Result<(), DirectoryDown>>;
+
+    /// The fingerprint that was remembered for this identity.
+    fn recall<'a>(&'a self, tenant: &'a str, key: u128) -> LocalFuture<'a, Result<Option<u64>, DirectoryDown>>;
+
     /// A node's sign of life, good for `ttl_ms`. A node that starts again under its id takes its predecessor's place,
     /// which then counts as dead.
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>>;

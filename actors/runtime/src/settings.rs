@@ -20,6 +20,8 @@ pub struct Settings {
     pub max_connections: usize,
     pub max_pending_handshakes: usize,
     pub dedup_max_records: usize,
+    /// Nodes share which messages were sent, through the directory.
+    pub dedup_shared: bool,
     /// Unsolicited pongs; zero = none.
     pub keepalive: Duration,
     pub offline: OfflineLimits,
