@@ -2,8 +2,9 @@
 //! nothing. What can't be brought there stays here and is tried again. Whoever keeps something for a user looks once
 //! more whether the user has come meanwhile. It must not decide whether a frame is to be kept.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use mics_domain::delivery::Kept;
@@ -24,24 +25,68 @@ const MOVE_USERS: usize = 64;
 /// A frame to keep, and for whom.
 pub type Item = (Arc<str>, Entry);
 
-/// Users of this node's buffers whose frames are not all where they belong, or who may be online without having got them.
+type User = (Arc<str>, Arc<str>);
+
+/// Work that waits for another attempt.
 #[derive(Default)]
 pub struct Pending {
-    strays: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
-    unseen: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
+    /// Users whose frames here are not all where they belong.
+    strays: Mutex<HashSet<User>>,
+    unseen: Mutex<Unseen>,
+    unseen_users: AtomicUsize,
 }
 
-type Users = HashSet<(Arc<str>, Arc<str>)>;
-
-fn add(set: &Mutex<Users>, tenant: &Arc<str>, users: impl IntoIterator<Item = Arc<str>>) {
-    let users = users.into_iter().map(|user| (tenant.clone(), user));
-    set.lock().unwrap_or_else(PoisonError::into_inner).extend(users);
+/// Users for whom something is kept and who may be online without knowing it, each with the number of its latest mark.
+#[derive(Default)]
+struct Unseen {
+    users: HashMap<User, u64>,
+    marks: u64,
 }
 
-fn take(set: &Mutex<Users>) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
-    let taken = std::mem::take(&mut *set.lock().unwrap_or_else(PoisonError::into_inner));
+impl Pending {
+    fn stray(&self, tenant: &Arc<str>, users: impl IntoIterator<Item = Arc<str>>) {
+        lock(&self.strays).extend(users.into_iter().map(|user| (tenant.clone(), user)));
+    }
+
+    fn mark(&self, tenant: &Arc<str>, users: Vec<Arc<str>>) {
+        let mut unseen = lock(&self.unseen);
+        for user in users {
+            unseen.marks += 1;
+            let mark = unseen.marks;
+            unseen.users.insert((tenant.clone(), user), mark);
+        }
+        self.unseen_users.store(unseen.users.len(), SeqCst);
+    }
+
+    /// Forgets those that were not marked again since.
+    fn seen(&self, users: impl IntoIterator<Item = (User, u64)>) {
+        let mut unseen = lock(&self.unseen);
+        for (user, mark) in users {
+            if unseen.users.get(&user) == Some(&mark) {
+                unseen.users.remove(&user);
+            }
+        }
+        self.unseen_users.store(unseen.users.len(), SeqCst);
+    }
+
+    /// Of these users, those for whom something older waits.
+    fn unseen_of(&self, tenant: &Arc<str>, users: &[Arc<str>]) -> Vec<(User, u64)> {
+        if self.unseen_users.load(SeqCst) == 0 {
+            return Vec::new();
+        }
+        let unseen = lock(&self.unseen);
+        let users = users.iter().map(|user| (tenant.clone(), user.clone()));
+        users.filter_map(|user| unseen.users.get(&user).map(|mark| (user, *mark))).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn by_tenant(users: impl IntoIterator<Item = User>) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
     let mut by_tenant: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
-    taken.into_iter().for_each(|(tenant, user)| by_tenant.entry(tenant).or_default().push(user));
+    users.into_iter().for_each(|(tenant, user)| by_tenant.entry(tenant).or_default().push(user));
     by_tenant
 }
 
@@ -65,13 +110,13 @@ pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>) -> V
             copies[index] += 1;
         }
         if short && tenant.offline.has(user) {
-            add(&node.pending.strays, &tenant.id, [user.clone()]);
+            node.pending.stray(&tenant.id, [user.clone()]);
         }
     }
     let kept: Vec<bool> = copies.iter().map(|copies| *copies > 0).collect();
     let users: HashSet<Arc<str>> =
         items.iter().zip(&kept).filter(|(_, kept)| **kept).map(|((user, _), _)| user.clone()).collect();
-    tell(node, tenant, users.into_iter().collect()).await;
+    tell_or_mark(node, tenant, users.into_iter().collect()).await;
     kept
 }
 
@@ -120,10 +165,10 @@ async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) 
             tenant.offline.forget(user, &[entry.id]);
         }
         if !safe {
-            add(&node.pending.strays, &tenant.id, [user.clone()]);
+            node.pending.stray(&tenant.id, [user.clone()]);
         }
     }
-    tell(node, tenant, users.to_vec()).await;
+    tell_or_mark(node, tenant, users.to_vec()).await;
 }
 
 /// Asks peers to keep frames, all peers at once; yields the index of a frame each time a peer took it.
@@ -190,16 +235,35 @@ fn to_peer((user, entry): &Item, now_ms: u64) -> Kept {
     }
 }
 
+/// Before live messages go to these users on other nodes: those who may not know of older ones are told. Returns those
+/// who still may not: a live message must not overtake what waits for them.
+pub async fn unseen(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) -> HashSet<Arc<str>> {
+    let unseen = node.pending.unseen_of(&tenant.id, users);
+    if unseen.is_empty() {
+        return HashSet::new();
+    }
+    let names = unseen.iter().map(|((_, user), _)| user.clone()).collect();
+    let untold: HashSet<Arc<str>> = tell(node, tenant, names).await.into_iter().collect();
+    node.pending.seen(unseen.into_iter().filter(|((_, user), _)| !untold.contains(user)));
+    untold
+}
+
+async fn tell_or_mark(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
+    let untold = tell(node, tenant, users).await;
+    if !untold.is_empty() {
+        node.pending.mark(&tenant.id, untold);
+    }
+}
+
 /// Tells the sessions of these users, wherever they are, that something is kept for them. It closes the race between
-/// "nobody is there" and "just connected": the look comes after the frame was kept.
-async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
+/// "nobody is there" and "just connected": the look comes after the frame was kept. Returns those who could not be told.
+async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Vec<Arc<str>> {
     users.iter().for_each(|user| tenant.sessions.nudge(user));
     if node.directory.standalone() || users.is_empty() {
-        return;
+        return Vec::new();
     }
     let Some(routes) = node.router().elsewhere(&tenant.id, &users, Freshness::Fresh).await else {
-        // The directory is away: asked again later.
-        return add(&node.pending.unseen, &tenant.id, users);
+        return users;
     };
     let mut by_endpoint: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
     for (user, routes) in users.iter().zip(&routes) {
@@ -212,22 +276,21 @@ async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
     }
     let calls = by_endpoint.into_iter().map(|(endpoint, users)| async move {
         let call = PeerCall::Nudge { tenant: tenant.id.clone(), users: users.clone() };
-        if node.router().call(&endpoint, call).await.is_err() {
-            add(&node.pending.unseen, &tenant.id, users);
-        }
+        let told = node.router().call(&endpoint, call).await.is_ok();
+        if told { Vec::new() } else { users }
     });
-    join_all(calls).await;
+    join_all(calls).await.into_iter().flatten().collect()
 }
 
 /// Another node, which sees the cluster differently, had frames kept here: they are looked at again.
 pub fn doubt(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str>>) {
-    add(&node.pending.strays, &tenant.id, users);
+    node.pending.stray(&tenant.id, users);
 }
 
 /// The cluster changed: every frame here is looked at again.
 pub fn rehome_all(node: &Arc<Node>) {
     for tenant in node.tenants().iter() {
-        add(&node.pending.strays, &tenant.id, tenant.offline.users());
+        node.pending.stray(&tenant.id, tenant.offline.users());
     }
     retry(node);
 }
@@ -248,15 +311,19 @@ pub fn retry(node: &Arc<Node>) {
 }
 
 async fn retry_now(node: &Arc<Node>) {
-    for (tenant, users) in take(&node.pending.strays) {
+    let strays = std::mem::take(&mut *lock(&node.pending.strays));
+    for (tenant, users) in by_tenant(strays) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
         for users in users.chunks(MOVE_USERS) {
             bring_home(node, tenant, users).await;
             tokio::task::yield_now().await;
         }
     }
-    for (tenant, users) in take(&node.pending.unseen) {
+    let marked: Vec<User> = lock(&node.pending.unseen).users.keys().cloned().collect();
+    for (tenant, users) in by_tenant(marked) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
-        tell(node, tenant, users).await;
+        for users in users.chunks(MOVE_USERS) {
+            unseen(node, tenant, users).await;
+        }
     }
 }
