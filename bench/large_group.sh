@@ -28,7 +28,9 @@ measure() { # name, the hook's policy
   PORT=$HOOK HOOK_BASE_URL="http://127.0.0.1:$HOOK" HOOK_TENANT_POLICIES="{\"t1\":$2}" \
     "$MICS" hookmock >"$work/hook.log" 2>&1 & local hook=$!; pids+=("$hook")
   ready "$HOOK" || { cat "$work/hook.log" >&2; exit 1; }
-  PORT=$GW NODE_ID=bench LOG_LEVEL=warn HOOK_MAX_CONCURRENCY=512 HOOK_QUEUE_TIMEOUT_MS=1000 GROUP_OFFLINE_BUFFER_MAX_USERS=64 \
+  # The breaker is held closed: a busy machine that misses the 150 ms must not turn into unchecked messages.
+  PORT=$GW NODE_ID=bench LOG_LEVEL=warn HOOK_MAX_CONCURRENCY=512 HOOK_QUEUE_TIMEOUT_MS=1000 HOOK_BREAKER_FAILURE_THRESHOLD=100 \
+    HOOK_BREAKER_OPEN_MS=0 GROUP_OFFLINE_BUFFER_MAX_USERS=64 \
     TENANT_AUTH_MAP="{\"t1\":\"http://127.0.0.1:$HOOK\"}" TENANT_HOOK_SECRETS='{"t1":"dev-secret-t1"}' \
     "$MICS" gateway >"$work/gateway.log" 2>&1 & gateway=$!; pids+=("$gateway")
   ready "$GW" || { cat "$work/gateway.log" >&2; exit 1; }
