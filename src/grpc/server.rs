@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
@@ -15,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Status};
 
@@ -23,6 +25,7 @@ use super::{CONNECTION_WINDOW, STREAM_WINDOW, TOKEN_HEADER};
 
 /// Sockets handed over and not yet served.
 const WAITING_SOCKETS: usize = 1024;
+const WARN_EVERY_S: u64 = 5;
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
@@ -48,6 +51,8 @@ fn same_secret(a: &[u8], b: &[u8]) -> bool {
 struct Guard {
     token: Option<Arc<str>>,
     unauthorized: IntCounter,
+    started: Instant,
+    last_warning_s: Arc<AtomicU64>,
 }
 
 impl tonic::service::Interceptor for Guard {
@@ -58,7 +63,12 @@ impl tonic::service::Interceptor for Guard {
             return Ok(request);
         }
         self.unauthorized.inc();
-        tracing::warn!(peer = ?request.remote_addr(), "grpc_unauthorized");
+        let (now, last) = (self.started.elapsed().as_secs(), self.last_warning_s.load(Ordering::Relaxed));
+        // Anybody can ask on the public port: a line per refusal would be a way to fill the disk.
+        if now >= last + WARN_EVERY_S || self.unauthorized.get() == 1 {
+            self.last_warning_s.store(now, Ordering::Relaxed);
+            tracing::warn!(peer = ?request.remote_addr(), total = self.unauthorized.get(), "grpc_unauthorized");
+        }
         Err(Status::unauthenticated("unauthorized"))
     }
 }
@@ -107,7 +117,12 @@ impl NodeServer {
         let runtime =
             Builder::new_multi_thread().worker_threads(threads).thread_name("mics-grpc").enable_all().build()?;
         let token = settings.token.as_deref().map(Arc::from);
-        let guard = Guard { token, unauthorized: settings.unauthorized.clone() };
+        let guard = Guard {
+            token,
+            unauthorized: settings.unauthorized.clone(),
+            started: Instant::now(),
+            last_warning_s: Arc::default(),
+        };
         let (stop, mut stopped) = watch::channel(());
         let gateway = NodeGatewayServer::new(Service { node, next_id, stopping: stopped.clone() })
             .max_decoding_message_size(settings.max_message_bytes)

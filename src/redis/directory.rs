@@ -121,6 +121,11 @@ impl Directory for RedisDirectory {
         })
     }
 
+    fn live(&self) -> LocalFuture<'_, Result<Vec<Peer>, DirectoryDown>> {
+        let exchange = self.entries.exchange.clone();
+        self.run(async move { nodes::live(&exchange).await })
+    }
+
     fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>> {
         let (exchange, me) = (self.entries.exchange.clone(), me.clone());
         self.run(async move { nodes::leave(&exchange, &me).await })

@@ -270,6 +270,9 @@ pub trait Directory: Send + Sync {
     /// which then counts as dead.
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>>;
 
+    /// Every live node, in the order of their ids, for one that gives no sign of life itself.
+    fn live(&self) -> LocalFuture<'_, Result<Vec<Peer>, DirectoryDown>>;
+
     /// The node is no longer live from now on; its remaining entries are somebody's to bury.
     fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>>;
 
@@ -309,8 +312,8 @@ pub enum PeerCall {
     /// What is kept for this device, oldest first; nobody else gets it until it is settled, or `hold_ms` are over.
     /// Answer: [`PeerAnswer::Leased`].
     Lease { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, hold_ms: u64 },
-    /// Forget the frames `taken`; the `released` ones are free again. Answer: [`PeerAnswer::Done`].
-    Settle { tenant: Arc<str>, user: Arc<str>, taken: Vec<DeliveryId>, released: Vec<DeliveryId> },
+    /// The device has the frames `taken`: forget them. The `released` ones are free again. Answer: [`PeerAnswer::Done`].
+    Settle { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, taken: Vec<DeliveryId>, released: Vec<DeliveryId> },
     /// Frames wait for these users, who have sessions on your node. Answer: [`PeerAnswer::Done`].
     Nudge { tenant: Arc<str>, users: Vec<Arc<str>> },
     /// This connection was replaced by a newer one of its device: close it. Answer: [`PeerAnswer::Done`].
@@ -319,8 +322,10 @@ pub enum PeerCall {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerAnswer {
-    /// Per frame in the order asked: is it in the buffer now?
+    /// Per frame in the order asked: was it taken? What was not is older than everything in a full buffer.
     Placed(Vec<bool>),
+    /// The asked node is leaving: it keeps nothing any more.
+    Leaving,
     /// `held`: there is more for this device, which somebody else has leased.
     Leased {
         kept: Vec<Kept>,

@@ -196,19 +196,19 @@ impl<'a> Fanout<'a> {
 
     /// One call per node for the users of these indexes, all nodes at once; adds the sessions reached.
     async fn forward(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>], indexes: &[usize], reached: &mut [u32]) {
-        let mut by_endpoint: BTreeMap<(Arc<str>, bool), Vec<usize>> = BTreeMap::new();
+        let mut by_peer: BTreeMap<(Arc<str>, Arc<str>, bool), Vec<usize>> = BTreeMap::new();
         for (index, route) in indexes.iter().flat_map(|index| routes[*index].iter().map(move |route| (*index, route))) {
             let shared = reached[index] > 0 || routes[index].iter().any(|other| other.at.node != route.at.node);
-            let indexes = by_endpoint.entry((route.at.endpoint.clone(), shared)).or_default();
+            let indexes = by_peer.entry((route.at.endpoint.clone(), route.at.node.clone(), shared)).or_default();
             if indexes.last() != Some(&index) {
                 indexes.push(index);
             }
         }
-        by_endpoint.retain(|(endpoint, _), _| !self.silent.contains(endpoint));
-        let forwards = by_endpoint.into_iter().map(|((endpoint, shared), indexes)| {
+        by_peer.retain(|(endpoint, ..), _| !self.silent.contains(endpoint));
+        let forwards = by_peer.into_iter().map(|((endpoint, node, shared), indexes)| {
             let users = indexes.iter().map(|index| users[*index].clone()).collect();
-            let call =
-                forward(self.from, endpoint.clone(), self.deliveries[usize::from(shared)].clone(), users, self.via);
+            let delivery = self.deliveries[usize::from(shared)].clone();
+            let call = forward(self.from, (endpoint.clone(), node), delivery, users, self.via);
             async move { (call.await, indexes, endpoint) }
         });
         for (counts, indexes, endpoint) in futures_util::future::join_all(forwards).await {
@@ -270,7 +270,7 @@ impl<'a> Fanout<'a> {
 /// Sessions that took the message on another node, per user; `None` when it can't be reached.
 async fn forward(
     from: &Rc<Live>,
-    endpoint: Arc<str>,
+    (endpoint, node): (Arc<str>, Arc<str>),
     delivery: Arc<Delivery>,
     users: Vec<Arc<str>>,
     via: &'static str,
@@ -288,7 +288,7 @@ async fn forward(
         Ok(_) => None,
         Err(error) => {
             if error == mics_domain::ports::LinkError::CircuitOpen {
-                let labels = [labels[0], &*endpoint, via];
+                let labels = [labels[0], &*node, via];
                 metrics.grpc_circuit_open_total.with_label_values(&labels).inc();
             }
             let labels = [labels[0], via, router::status(&error)];

@@ -3,7 +3,7 @@
 //! more whether the user has come meanwhile. It must not decide whether a frame is to be kept.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
@@ -11,6 +11,7 @@ use mics_domain::delivery::Kept;
 use mics_domain::offline::Entry;
 use mics_domain::ports::{PeerAnswer, PeerCall};
 
+use crate::members::{Homes, View};
 use crate::node::{Node, clock_ms};
 use crate::outbox::Frame;
 use crate::router::Freshness;
@@ -21,6 +22,9 @@ use crate::tenant::Tenant;
 const CALL_BYTES: usize = 4 << 20;
 /// Users moved at a time when the cluster changes.
 const MOVE_USERS: usize = 64;
+
+/// Users remembered as not told.
+const UNSEEN: usize = 100_000;
 
 /// A frame to keep, and for whom.
 pub type Item = (Arc<str>, Entry);
@@ -34,6 +38,7 @@ pub struct Pending {
     strays: Mutex<HashSet<User>>,
     unseen: Mutex<Unseen>,
     unseen_users: AtomicUsize,
+    retrying: AtomicBool,
 }
 
 /// Users for whom something is kept and who may be online without knowing it, each with the number of its latest mark.
@@ -51,6 +56,10 @@ impl Pending {
     fn mark(&self, tenant: &Arc<str>, users: Vec<Arc<str>>) {
         let mut unseen = lock(&self.unseen);
         for user in users {
+            if unseen.users.len() >= UNSEEN {
+                // They find what is kept for them when they connect.
+                break;
+            }
             unseen.marks += 1;
             let mark = unseen.marks;
             unseen.users.insert((tenant.clone(), user), mark);
@@ -92,17 +101,17 @@ fn by_tenant(users: impl IntoIterator<Item = User>) -> BTreeMap<Arc<str>, Vec<Ar
 
 /// Keeps frames where their users will look for them. Answers per frame whether some node has it now: with two or more
 /// nodes in reach, two have.
-pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>) -> Vec<bool> {
+pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, mut items: Vec<Item>) -> Vec<bool> {
+    let fits: Vec<bool> = items.iter().map(|(_, entry)| tenant.offline.fits(entry.frame.len())).collect();
+    items.retain(|(_, entry)| tenant.offline.fits(entry.frame.len()));
     let now = clock_ms();
-    let homes: Vec<_> = items.iter().map(|(user, _)| node.members.homes(&tenant.id, user)).collect();
+    let homes = homes_of(node, tenant, &items);
     let mut copies: Vec<usize> = Vec::with_capacity(items.len());
     for ((user, entry), homes) in items.iter().zip(&homes) {
         copies.push(usize::from(homes.here && tenant.offline.put(user, entry.clone(), now, "local")));
     }
-    let targets = homes.iter().enumerate();
-    let targets = targets.flat_map(|(index, homes)| homes.elsewhere.iter().map(move |endpoint| (endpoint, index)));
-    for index in place(node, tenant, &items, targets).await {
-        copies[index] += 1;
+    for (index, taken) in place(node, tenant, &items, &homes).await {
+        copies[index] += usize::from(taken);
     }
     for (index, (user, entry)) in items.iter().enumerate() {
         let short = copies[index] < homes[index].count();
@@ -113,11 +122,21 @@ pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>) -> V
             node.pending.stray(&tenant.id, [user.clone()]);
         }
     }
-    let kept: Vec<bool> = copies.iter().map(|copies| *copies > 0).collect();
     let users: HashSet<Arc<str>> =
-        items.iter().zip(&kept).filter(|(_, kept)| **kept).map(|((user, _), _)| user.clone()).collect();
+        items.iter().zip(&copies).filter(|(_, copies)| **copies > 0).map(|((user, _), _)| user.clone()).collect();
     tell_or_mark(node, tenant, users.into_iter().collect()).await;
-    kept
+    let mut copies = copies.into_iter();
+    fits.into_iter().map(|fits| fits && copies.next().is_some_and(|copies| copies > 0)).collect()
+}
+
+/// Computed once per user: equal neighbours share it.
+fn homes_of(node: &Node, tenant: &Tenant, items: &[Item]) -> Vec<Homes> {
+    let mut homes: Vec<Homes> = Vec::with_capacity(items.len());
+    for (index, (user, _)) in items.iter().enumerate() {
+        let same = index.checked_sub(1).filter(|before| items[*before].0 == *user).map(|before| homes[before].clone());
+        homes.push(same.unwrap_or_else(|| node.members.homes(&tenant.id, user)));
+    }
+    homes
 }
 
 /// Keeps what a session could not write; it was promised before. It is safe here at once, and on its way to where it
@@ -148,19 +167,19 @@ fn rehome(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
 
 /// Brings what is kept here for these users to their homes, and forgets it here once it is safe there.
 async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) {
-    let items: Vec<Item> = users
-        .iter()
-        .flat_map(|user| tenant.offline.entries(user).into_iter().map(|entry| (user.clone(), entry)))
-        .collect();
-    let homes: Vec<_> = items.iter().map(|(user, _)| node.members.homes(&tenant.id, user)).collect();
-    let targets = homes.iter().enumerate();
-    let targets = targets.flat_map(|(index, homes)| homes.elsewhere.iter().map(move |endpoint| (endpoint, index)));
-    let mut placed = vec![0; items.len()];
-    for index in place(node, tenant, &items, targets).await {
-        placed[index] += 1;
+    let mut items: Vec<Item> = Vec::new();
+    for user in users {
+        items.extend(tenant.offline.entries(user).into_iter().map(|entry| (user.clone(), entry)));
+    }
+    let homes = homes_of(node, tenant, &items);
+    let mut answered = vec![0; items.len()];
+    // What a home did not take is older than everything in its full buffer: dropped there, as here.
+    for (index, _) in place(node, tenant, &items, &homes).await {
+        answered[index] += 1;
     }
     for (index, (user, entry)) in items.iter().enumerate() {
-        let safe = placed[index] == homes[index].elsewhere.len();
+        // Without any home nothing is safe anywhere but here.
+        let safe = answered[index] == homes[index].elsewhere.len() && homes[index].count() > 0;
         if safe && !homes[index].here {
             tenant.offline.forget(user, &[entry.id]);
         }
@@ -171,15 +190,13 @@ async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) 
     tell_or_mark(node, tenant, users.to_vec()).await;
 }
 
-/// Asks peers to keep frames, all peers at once; yields the index of a frame each time a peer took it.
-async fn place<'a>(
-    node: &Arc<Node>,
-    tenant: &Tenant,
-    items: &[Item],
-    targets: impl Iterator<Item = (&'a Arc<str>, usize)>,
-) -> Vec<usize> {
+/// Asks the homes to keep frames, all peers at once; yields, each time a peer answered for a frame, its index and whether
+/// it was taken.
+async fn place(node: &Arc<Node>, tenant: &Tenant, items: &[Item], homes: &[Homes]) -> Vec<(usize, bool)> {
     let mut by_endpoint: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
-    targets.for_each(|(endpoint, index)| by_endpoint.entry(endpoint.clone()).or_default().push(index));
+    for (index, homes) in homes.iter().enumerate() {
+        homes.elsewhere.iter().for_each(|endpoint| by_endpoint.entry(endpoint.clone()).or_default().push(index));
+    }
     let calls = by_endpoint.into_iter().map(|(endpoint, indexes)| async move {
         let mut placed = Vec::new();
         for indexes in calls_of(items, indexes) {
@@ -187,21 +204,25 @@ async fn place<'a>(
             let kept = indexes.iter().map(|index| to_peer(&items[*index], now)).collect();
             let call = PeerCall::Place { tenant: tenant.id.clone(), kept, view: node.members.digest() };
             match node.router().call(&endpoint, call).await {
-                Ok(PeerAnswer::Placed(taken)) => {
-                    let taken = indexes.into_iter().zip(taken).filter(|(_, taken)| *taken);
-                    placed.extend(taken.map(|(index, _)| index));
+                Ok(PeerAnswer::Placed(taken)) => placed.extend(indexes.into_iter().zip(taken)),
+                Ok(_) => {
+                    node.members.forget(&endpoint);
+                    break;
                 }
-                Ok(_) => break,
                 Err(error) => {
                     tenant.offline.not_placed(&error, indexes.len());
+                    // A node that leaves no longer hears who else has gone.
+                    if node.draining() {
+                        node.members.forget(&endpoint);
+                    }
                     break;
                 }
             }
         }
         placed
     });
-    let placed: Vec<usize> = join_all(calls).await.into_iter().flatten().collect();
-    tenant.offline.count_placed(placed.len());
+    let placed: Vec<(usize, bool)> = join_all(calls).await.into_iter().flatten().collect();
+    tenant.offline.count_placed(placed.iter().filter(|(_, taken)| *taken).count());
     placed
 }
 
@@ -287,10 +308,12 @@ pub fn doubt(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<s
     node.pending.stray(&tenant.id, users);
 }
 
-/// The cluster changed: every frame here is looked at again.
-pub fn rehome_all(node: &Arc<Node>) {
+/// The cluster changed: the frames of users whose homes have changed with it are looked at again.
+pub fn rehome_all(node: &Arc<Node>, before: &View) {
     for tenant in node.tenants().iter() {
-        node.pending.stray(&tenant.id, tenant.offline.users());
+        let mut users = tenant.offline.users();
+        users.retain(|user| node.members.homes_in(before, &tenant.id, user) != node.members.homes(&tenant.id, user));
+        node.pending.stray(&tenant.id, users);
     }
     retry(node);
 }
@@ -311,6 +334,9 @@ pub fn retry(node: &Arc<Node>) {
 }
 
 async fn retry_now(node: &Arc<Node>) {
+    if node.pending.retrying.swap(true, SeqCst) {
+        return;
+    }
     let strays = std::mem::take(&mut *lock(&node.pending.strays));
     for (tenant, users) in by_tenant(strays) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
@@ -323,7 +349,11 @@ async fn retry_now(node: &Arc<Node>) {
     for (tenant, users) in by_tenant(marked) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
         for users in users.chunks(MOVE_USERS) {
-            unseen(node, tenant, users).await;
+            // All of them: the directory is still away.
+            if unseen(node, tenant, users).await.len() == users.len() {
+                break;
+            }
         }
     }
+    node.pending.retrying.store(false, SeqCst);
 }

@@ -168,6 +168,7 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
             PeerCall::Settle {
                 tenant: tenant.clone(),
                 user: user.clone(),
+                device: "phone".into(),
                 taken: vec![1, 2],
                 released: vec![u128::MAX],
             },

@@ -376,6 +376,10 @@ impl Directory for MemoryDirectory {
         })
     }
 
+    fn live(&self) -> LocalFuture<'_, Result<Vec<Peer>, DirectoryDown>> {
+        Box::pin(async move { Ok(lock(&self.nodes).live(Instant::now())) })
+    }
+
     fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>> {
         Box::pin(async move {
             if lock(&self.nodes).leave(me, Instant::now()) {

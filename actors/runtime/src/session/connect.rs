@@ -154,6 +154,7 @@ fn insert(
         pipeline,
         fetching: Cell::new(true),
         looking_again: Cell::new(false),
+        looks: Cell::new(0),
         last_activity_ms: Cell::new(clock_ms()),
         closed_code: Cell::new(None),
     });
