@@ -9,7 +9,6 @@ use bytes::Bytes;
 use mics_domain::codes::Refusal;
 use mics_domain::delivery::Delivery;
 use mics_domain::event::EventType;
-use mics_domain::ids;
 use mics_domain::message::Message;
 use mics_domain::offline::Entry;
 use mics_domain::ports::Route;
@@ -20,6 +19,7 @@ use crate::flow::Located;
 use crate::keep::{self, Untold};
 use crate::node::clock_ms;
 use crate::outbox::{Frame, Urgency};
+use crate::roster::Roster;
 use crate::router::{self, Freshness};
 use crate::session::Live;
 
@@ -33,81 +33,45 @@ pub struct Outcome {
     pub attempted: bool,
     /// Reason of a FAILED ack; `None` = SENT.
     pub refused: Option<String>,
+    /// Why not all members of the group could be tried, whatever became of the others.
+    pub cut: Option<&'static str>,
     pub notified: u32,
     pub buffered: u32,
     pub skipped: u32,
 }
 
-impl Outcome {
-    fn refused(attempted: bool, reason: &str) -> Self {
-        Outcome { attempted, refused: Some(reason.to_owned()), ..Outcome::default() }
-    }
-}
-
 /// Delivers a message whose request bytes are `request`.
 pub async fn deliver(from: &Rc<Live>, message: &Arc<Message>, request: &Bytes, located: Located) -> Outcome {
-    let fanout = match located {
+    let (fanout, incomplete) = match located {
         Located::Single(to, routes) => {
             let mut fanout = Fanout::new(from, message, request, Urgency::Interactive, "grpc_single");
             fanout.chunk(&[to], vec![routes]).await;
-            fanout
+            (fanout, None)
         }
-        Located::Members(members) => match usable(from, members) {
-            Ok(members) => group(from, message, request, members).await,
-            Err(refusal) => return Outcome::refused(true, refusal.reason()),
-        },
-        Located::Nobody(reason) => return Outcome::refused(false, reason),
+        Located::Members(roster) => group(from, message, request, *roster).await,
+        Located::Nobody(reason) => return Outcome { refused: Some(reason.to_owned()), ..Outcome::default() },
     };
     fanout.count();
     let Tally { reached, notified, buffered, skipped, .. } = fanout.tally;
-    let refused = (reached + notified + buffered == 0).then(|| Refusal::DeliveryFailed.reason().to_owned());
-    Outcome { attempted: true, refused, notified, buffered, skipped }
+    let nobody = reached + notified + buffered == 0;
+    let refused = nobody.then(|| incomplete.unwrap_or(Refusal::DeliveryFailed.reason()).to_owned());
+    Outcome { attempted: true, refused, cut: incomplete, notified, buffered, skipped }
 }
 
-/// Members in the order given, each once; blank and impossible ids are dropped.
-fn usable(from: &Live, members: Vec<String>) -> Result<Vec<Arc<str>>, Refusal> {
-    let (metrics, tenant, max) = (&from.node.metrics, &*from.tenant.id, from.node.settings.group_max_members);
-    let mut seen = HashSet::with_capacity(members.len());
-    let usable = members.into_iter().filter(|member| !ids::is_blank(member) && ids::check_id(member).is_ok());
-    let members: Vec<Arc<str>> =
-        usable.map(Arc::from).filter(|member: &Arc<str>| seen.insert(member.clone())).collect();
-    if members.is_empty() {
-        return Err(Refusal::GroupEmpty);
-    }
-    if members.len() > max {
-        let over = (members.len() - max) as u64;
-        metrics.group_members_over_limit_total.with_label_values(&[tenant]).inc_by(over);
-        metrics.group_members_capped_total.with_label_values(&[tenant]).inc_by(over);
-        return Err(Refusal::GroupTooLarge);
-    }
-    metrics.group_messages_total.with_label_values(&[tenant]).inc();
-    metrics.group_members_total.with_label_values(&[tenant]).inc_by(members.len() as u64);
-    Ok(members)
-}
-
+/// Delivers to the members, page by page; with why they were not all of the group.
 async fn group<'a>(
     from: &'a Rc<Live>,
     message: &'a Arc<Message>,
     request: &'a Bytes,
-    members: Vec<Arc<str>>,
-) -> Fanout<'a> {
-    let urgency = urgency(members.len());
-    let mut fanout = Fanout::new(from, message, request, urgency, "grpc_batch");
-    let (router, tenant) = (from.node.router(), &from.tenant.id);
-    let look_up = async |chunk: Option<&[Arc<str>]>| match chunk {
-        Some(chunk) => router.elsewhere(tenant, chunk, Freshness::Cached).await.unwrap_or_default(),
-        None => Vec::new(),
-    };
-    let chunks: Vec<&[Arc<str>]> = members.chunks(from.node.settings.group_chunk).collect();
-    let mut routes = look_up(chunks.first().copied()).await;
-    for (index, chunk) in chunks.iter().enumerate() {
-        // The next chunk is looked up while this one is delivered.
-        let next = look_up(chunks.get(index + 1).copied());
-        ((), routes) = tokio::join!(fanout.chunk(chunk, routes), next);
-        // Others have their turn between chunks.
-        tokio::task::yield_now().await;
+    mut roster: Roster,
+) -> (Fanout<'a>, Option<&'static str>) {
+    let mut fanout = Fanout::new(from, message, request, urgency(roster.expected()), "grpc_batch");
+    let mut page = roster.next().await;
+    while let Some(members) = page {
+        // The next page is fetched while this one is delivered: two are in memory at most.
+        ((), page) = tokio::join!(fanout.members(&members), roster.next());
     }
-    fanout
+    (fanout, roster.incomplete())
 }
 
 pub(crate) fn urgency(members: usize) -> Urgency {
@@ -168,6 +132,24 @@ impl<'a> Fanout<'a> {
 
     fn is_group(&self) -> bool {
         self.via == "grpc_batch"
+    }
+
+    /// Delivers to members of a group, in chunks.
+    async fn members(&mut self, members: &[Arc<str>]) {
+        let (router, tenant) = (self.from.node.router(), &self.from.tenant.id);
+        let look_up = async |chunk: Option<&[Arc<str>]>| match chunk {
+            Some(chunk) => router.elsewhere(tenant, chunk, Freshness::Cached).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let chunks: Vec<&[Arc<str>]> = members.chunks(self.from.node.settings.group_chunk).collect();
+        let mut routes = look_up(chunks.first().copied()).await;
+        for (index, chunk) in chunks.iter().enumerate() {
+            // The next chunk is looked up while this one is delivered.
+            let next = look_up(chunks.get(index + 1).copied());
+            ((), routes) = tokio::join!(self.chunk(chunk, routes), next);
+            // Others have their turn between chunks.
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Delivers to some recipients, whose routes on other nodes are `routes` (missing ones: nowhere).
