@@ -39,7 +39,7 @@ pub(super) fn start(
     Ok(runtime.spawn(async move {
         let _permit = permit;
         let answer = match call {
-            PeerCall::Place { tenant, kept } => place(&peer, tenant, kept).await,
+            PeerCall::Place { tenant, kept, view } => place(&peer, tenant, kept, view).await,
             call => within_deadline(&peer, call).await,
         };
         answer.map_err(|status| {
@@ -50,12 +50,12 @@ pub(super) fn start(
 }
 
 /// In parts that fit a message; each has a deadline of its own.
-async fn place(peer: &Peer, tenant: Arc<str>, kept: Vec<Kept>) -> Result<PeerAnswer, Status> {
+async fn place(peer: &Peer, tenant: Arc<str>, kept: Vec<Kept>, view: u64) -> Result<PeerAnswer, Status> {
     let mut all = Vec::with_capacity(kept.len());
     // The tenant's id has to fit as well.
     let max_bytes = PART_BYTES.min(peer.max_message_bytes.saturating_sub(tenant.len() + FRAMING));
     for kept in parts(kept, max_bytes) {
-        match within_deadline(peer, PeerCall::Place { tenant: tenant.clone(), kept }).await? {
+        match within_deadline(peer, PeerCall::Place { tenant: tenant.clone(), kept, view }).await? {
             PeerAnswer::Placed(placed) => all.extend(placed),
             _ => return Err(Status::internal("the peer answered another question")),
         }

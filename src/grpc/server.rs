@@ -4,12 +4,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
 use mics_actors::ports::PeerNode;
 use mics_proto::node::node_gateway_server::NodeGatewayServer;
+use prometheus::IntCounter;
 use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -33,6 +33,8 @@ pub struct ServerSettings {
     pub max_message_bytes: usize,
     /// Threads of the gRPC runtime, at least 1.
     pub threads: usize,
+    /// Counts calls refused for want of the token.
+    pub unauthorized: IntCounter,
 }
 
 /// Compares digests, so that the time taken says nothing about how much of a guess was right.
@@ -45,7 +47,7 @@ fn same_secret(a: &[u8], b: &[u8]) -> bool {
 #[derive(Clone)]
 struct Guard {
     token: Option<Arc<str>>,
-    refused: Arc<AtomicU64>,
+    unauthorized: IntCounter,
 }
 
 impl tonic::service::Interceptor for Guard {
@@ -55,7 +57,7 @@ impl tonic::service::Interceptor for Guard {
         if shown.is_some_and(|shown| same_secret(shown.as_bytes(), token.as_bytes())) {
             return Ok(request);
         }
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.unauthorized.inc();
         tracing::warn!(peer = ?request.remote_addr(), "grpc_unauthorized");
         Err(Status::unauthenticated("unauthorized"))
     }
@@ -94,7 +96,6 @@ fn incoming(sockets: mpsc::Receiver<std::net::TcpStream>) -> impl Stream<Item = 
 pub struct NodeServer {
     runtime: Option<Runtime>,
     sockets: Sockets,
-    refused: Arc<AtomicU64>,
     stop: Option<watch::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -105,9 +106,8 @@ impl NodeServer {
         let threads = settings.threads.max(1);
         let runtime =
             Builder::new_multi_thread().worker_threads(threads).thread_name("mics-grpc").enable_all().build()?;
-        let refused = Arc::new(AtomicU64::new(0));
         let token = settings.token.as_deref().map(Arc::from);
-        let guard = Guard { token, refused: refused.clone() };
+        let guard = Guard { token, unauthorized: settings.unauthorized.clone() };
         let (stop, mut stopped) = watch::channel(());
         let gateway = NodeGatewayServer::new(Service { node, next_id, stopping: stopped.clone() })
             .max_decoding_message_size(settings.max_message_bytes)
@@ -127,13 +127,7 @@ impl NodeServer {
                 tracing::error!(%error, "grpc_server_ended");
             }
         });
-        Ok(NodeServer {
-            runtime: Some(runtime),
-            sockets: Sockets(sender),
-            refused,
-            stop: Some(stop),
-            serving: Some(serving),
-        })
+        Ok(NodeServer { runtime: Some(runtime), sockets: Sockets(sender), stop: Some(stop), serving: Some(serving) })
     }
 
     pub fn sockets(&self) -> Sockets {
@@ -143,11 +137,6 @@ impl NodeServer {
     /// The runtime's handle, for the link to the other nodes. `None` once stopped.
     pub fn handle(&self) -> Option<Handle> {
         self.runtime.as_ref().map(|runtime| runtime.handle().clone())
-    }
-
-    /// Calls refused for want of the token.
-    pub fn unauthorized(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
     }
 
     /// Serves a port of its own as well. Answers the address, so that port 0 can be asked for.

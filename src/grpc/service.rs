@@ -123,7 +123,7 @@ impl NodeGateway for Service {
             devices: Vec::new(),
         };
         let PeerAnswer::Placed(placed) =
-            self.node.answer(PeerCall::Place { tenant: tenant_id.into(), kept: vec![kept] })
+            self.node.answer(PeerCall::Place { tenant: tenant_id.into(), kept: vec![kept], view: 0 })
         else {
             return wrong_answer();
         };

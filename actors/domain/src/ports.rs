@@ -228,6 +228,18 @@ pub trait Directory: Send + Sync {
     /// answers how many it got.
     fn take_budget<'a>(&'a self, tenant: &'a str, want: u32, max: u32) -> LocalFuture<'a, Result<u32, DirectoryDown>>;
 
+    /// Remembers for `ttl_ms` that a message was answered SENT: two hashes, of its identity and of its content.
+    fn remember<'a>(
+        &'a self,
+        tenant: &'a str,
+        key: u128,
+        fingerprint: u64,
+        ttl_ms: u64,
+    ) -> LocalFuture<'a, Result<(), DirectoryDown>>;
+
+    /// The fingerprint that was remembered for this identity.
+    fn recall<'a>(&'a self, tenant: &'a str, key: u128) -> LocalFuture<'a, Result<Option<u64>, DirectoryDown>>;
+
     /// A node's sign of life, good for `ttl_ms`. A node that starts again under its id takes its predecessor's place,
     /// which then counts as dead.
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>>;
@@ -265,8 +277,9 @@ pub enum LinkError {
 /// What one node asks of another besides taking a message. All of it may be repeated without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerCall {
-    /// Keep these frames in the offline buffer. Answer: [`PeerAnswer::Placed`].
-    Place { tenant: Arc<str>, kept: Vec<Kept> },
+    /// Keep these frames in the offline buffer. `view` is the asking node's idea of who is live: where it differs from
+    /// the asked node's, that one sees to it that the frames come where they belong. Answer: [`PeerAnswer::Placed`].
+    Place { tenant: Arc<str>, kept: Vec<Kept>, view: u64 },
     /// What is kept for this device, oldest first; nobody else gets it until it is settled, or `hold_ms` are over.
     /// Answer: [`PeerAnswer::Leased`].
     Lease { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, hold_ms: u64 },

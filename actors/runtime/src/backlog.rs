@@ -68,10 +68,15 @@ async fn fetch(live: &Rc<Live>) {
 /// Whoever has leased frames may end without having taken them, and a home may answer later. Live messages don't wait
 /// for this.
 fn look_again(live: &Rc<Live>) {
+    if live.looking_again.replace(true) {
+        return;
+    }
     let live = Rc::downgrade(live);
     actix_rt::spawn(async move {
         tokio::time::sleep(AGAIN).await;
-        if let Some(live) = live.upgrade().filter(|live| live.outbox.is_open() && !live.fetching.replace(true)) {
+        let Some(live) = live.upgrade() else { return };
+        live.looking_again.set(false);
+        if live.outbox.is_open() && !live.fetching.replace(true) {
             more(live).await;
         }
     });

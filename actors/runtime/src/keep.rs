@@ -140,7 +140,7 @@ async fn place<'a>(
         for indexes in calls_of(items, indexes) {
             let now = clock_ms();
             let kept = indexes.iter().map(|index| to_peer(&items[*index], now)).collect();
-            let call = PeerCall::Place { tenant: tenant.id.clone(), kept };
+            let call = PeerCall::Place { tenant: tenant.id.clone(), kept, view: node.members.digest() };
             match node.router().call(&endpoint, call).await {
                 Ok(PeerAnswer::Placed(taken)) => {
                     let taken = indexes.into_iter().zip(taken).filter(|(_, taken)| *taken);
@@ -217,6 +217,11 @@ async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
         }
     });
     join_all(calls).await;
+}
+
+/// Another node, which sees the cluster differently, had frames kept here: they are looked at again.
+pub fn doubt(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str>>) {
+    add(&node.pending.strays, &tenant.id, users);
 }
 
 /// The cluster changed: every frame here is looked at again.

@@ -102,6 +102,18 @@ impl Members {
         homes
     }
 
+    /// A digest of the nodes that keep frames, as this one sees them. Equal on nodes that agree.
+    pub fn digest(&self) -> u64 {
+        use std::hash::{Hash, Hasher};
+        let view = self.view();
+        let mut hasher = std::hash::DefaultHasher::new();
+        view.live
+            .iter()
+            .filter(|peer| !(view.leaving && peer.node == self.me.node))
+            .for_each(|p| p.node.hash(&mut hasher));
+        hasher.finish()
+    }
+
     /// From now on this node is nobody's home.
     pub(crate) fn leave(&self) {
         self.change(|view| view.leaving = true);

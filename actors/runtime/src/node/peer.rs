@@ -10,6 +10,7 @@ use mics_domain::ports::{PeerAnswer, PeerCall};
 use super::{Node, clock_ms};
 use crate::encode;
 use crate::fanout::urgency;
+use crate::keep;
 use crate::outbox::Frame;
 use crate::ports::PeerNode;
 use crate::tenant::Tenant;
@@ -31,9 +32,14 @@ impl PeerNode for Node {
 
     fn answer(&self, call: PeerCall) -> PeerAnswer {
         match call {
-            PeerCall::Place { tenant, kept } => PeerAnswer::Placed(match self.tenants().get(&tenant) {
+            PeerCall::Place { tenant, kept, view } => PeerAnswer::Placed(match self.tenants().get(&tenant) {
                 // Nothing may stay behind on a node that leaves.
-                Some(tenant) if !self.draining() => place(tenant, kept),
+                Some(tenant) if !self.draining() => {
+                    if view != self.members.digest() {
+                        keep::doubt(self, tenant, kept.iter().map(|kept| kept.user.clone()));
+                    }
+                    place(tenant, kept)
+                }
                 _ => vec![false; kept.len()],
             }),
             PeerCall::Lease { tenant, user, device, hold_ms } => {

@@ -53,6 +53,8 @@ pub struct Live {
     pub pipeline: Pipeline,
     /// A task is moving kept frames into the outbox.
     pub fetching: Cell<bool>,
+    /// It will look for kept frames again, without being told of any.
+    pub looking_again: Cell<bool>,
     last_activity_ms: Cell<u64>,
     /// Why it was closed, once it was; for the books.
     closed_code: Cell<Option<u16>>,
