@@ -5,8 +5,11 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 MICS=${1:-${CARGO_TARGET_DIR:-$here/../target}/release/mics}
-A=${A_PORT:-18690} B=${B_PORT:-18691} HOOK=${HOOK_PORT:-18692} REDIS=${REDIS_PORT:-18693}
+A=${A_PORT:-18690} B=${B_PORT:-18691} HOOK=${HOOK_PORT:-18692} REDIS=${REDIS_PORT:-18693} HOOK2=${HOOK2_PORT:-18694}
 ROUNDS=${ROUNDS:-5} FAST_ROUNDS=${FAST_ROUNDS:-3} STORM_ROUNDS=${STORM_ROUNDS:-3} STORM=${STORM:-5000} STEADY=${STEADY:-30}
+STORMS=${STORMS:-calm moved restarted}
+# More than the nodes' defaults, so that every message is really checked.
+PERMITS=${PERMITS:-512} QUEUE_MS=${QUEUE_MS:-1000}
 # Time in which the uninvolved pair is watched after the kill; about as long as the storm.
 PAIR_SECONDS=${PAIR_SECONDS:-3} PAIR_RATE=${PAIR_RATE:-200}
 [ -x "$MICS" ] || { echo "no binary at $MICS: cargo build --release" >&2; exit 2; }
@@ -15,24 +18,31 @@ ulimit -n "$(ulimit -Hn)"
 work=$(mktemp -d)
 lines=${LINES_FILE:-$work/lines}
 : >"$lines"
-redis='' hook='' node_a='' node_b=''
+secrets='{"t1":"dev-secret-t1","t2":"dev-secret-t2"}'
+redis='' hook='' hook2='' node_a='' node_b=''
 # shellcheck disable=SC2086
-trap 'kill $redis $hook $node_a $node_b $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
+trap 'kill $redis $hook $hook2 $node_a $node_b $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
 
 ready() { for _ in $(seq 500); do curl -sf "http://127.0.0.1:$1/readyz" >/dev/null && return; sleep 0.01; done; return 1; }
-load() { timeout --foreground 180 "$MICS" load --url "ws://127.0.0.1:$A/ws" --tenantId t1 --sourceAddresses 2 --payloadBytes 128 --json "$@" 2>/dev/null | tail -1; }
+load() { timeout --foreground 180 "$MICS" load --url "ws://127.0.0.1:$A/ws" --tenantId "${tenant:-t1}" --sourceAddresses 2 --payloadBytes 128 --json "$@" 2>/dev/null | tail -1; }
 across() { load --recipientUrl "ws://127.0.0.1:$B/ws" --connections 200 --mode single-chat "$@"; }
 
-# Sets `node`. More hook permits and patience than the defaults, so that every message is really checked.
+# Sets `node`. Two tenants with a hook mock each: the mock allows a tenant 10,000 messages/s, and the uninvolved pair must
+# not wait for the hook of those who come back.
 start_node() {
   PORT=$2 BIND_ADDRESS=127.0.0.1 NODE_ID=$1 PUBLIC_ENDPOINT="http://127.0.0.1:$2" LOG_LEVEL=warn REDIS__CONNECTION="127.0.0.1:$REDIS" \
-    HOOK_MAX_CONCURRENCY=512 HOOK_QUEUE_TIMEOUT_MS=1000 TENANT_AUTH_MAP="{\"t1\":\"http://127.0.0.1:$HOOK\"}" \
-    TENANT_HOOK_SECRETS='{"t1":"dev-secret-t1"}' "$MICS" gateway >>"$work/$1.log" 2>&1 & node=$!
+    HOOK_MAX_CONCURRENCY=$PERMITS HOOK_QUEUE_TIMEOUT_MS=$QUEUE_MS TENANT_HOOK_SECRETS=$secrets \
+    TENANT_AUTH_MAP="{\"t1\":\"http://127.0.0.1:$HOOK\",\"t2\":\"http://127.0.0.1:$HOOK2\"}" "$MICS" gateway >>"$work/$1.log" 2>&1 & node=$!
   ready "$2" || { cat "$work/$1.log" >&2; exit 1; }
 }
 
 metric() { curl -s "http://127.0.0.1:$1/metrics" | awk -v name="$2" 'index($1, name) == 1 {n += $2} END {printf "%d\n", n}'; }
 unchecked() { echo $(($(metric "$A" mics_hook_degraded_total) + $(metric "$B" mics_hook_degraded_total))); }
+# How /auth ended, as the node at this port counts it.
+auths() {
+  curl -s "http://127.0.0.1:$1/metrics" | awk -F'[{} ]' '/^mics_hook_requests_total.*op="Auth"/ {match($2, /result="[^"]*"/); n[substr($2, RSTART + 8, RLENGTH - 9)] += $NF} END {for (k in n) print k, n[k]}'
+}
+as_json() { python3 -c 'import json,sys; print(json.dumps({k: int(float(n)) for k, n in (line.rsplit(" ", 1) for line in sys.stdin)}))'; }
 commands() { redis-cli -p "$REDIS" info commandstats | tr -d '\r' | sed -n 's/^cmdstat_\([^:]*\):calls=\([0-9]*\),.*/\1 \2/p'; }
 
 # Processor time in ticks: of the whole machine, and of this script's process group with all that it has reaped.
@@ -74,11 +84,10 @@ PY
 # Node B is killed under its clients; they come back at $1. $2: not for the control, in which nothing is killed.
 storm() {
   local back=$1 kill=$2
-  load --recipientUrl "ws://127.0.0.1:$B/ws" --mode single-chat --connections 2 --durationSeconds 1 >/dev/null
   load --url "ws://127.0.0.1:$B/ws" --connections "$STORM" --rampSeconds 8 --durationSeconds 30 --heartbeatSeconds 25 \
     --reconnectUrl "ws://127.0.0.1:$back/ws" >"$work/storm.json" & loader=$!
   sleep 14
-  load --userPrefix pair --connections 2 --mode single-chat --sendQpsPerConn "$PAIR_RATE" --warmupSeconds 2 \
+  tenant=t2 load --connections 2 --mode single-chat --sendQpsPerConn "$PAIR_RATE" --warmupSeconds 2 \
     --durationSeconds "$PAIR_SECONDS" >"$work/pair.json" & pair=$!
   sleep 2
   begin
@@ -87,16 +96,19 @@ storm() {
     [ "$back" = "$A" ] || { start_node b "$B"; node_b=$node; }
   fi
   wait "$pair"
-  note "$3" "{\"pair\": $(cat "$work/pair.json"), \"storm\": {}}"
   wait "$loader"
-  sed -i "\$s|\"storm\": {}|\"storm\": $(cat "$work/storm.json")|" "$lines"
-  [ "$kill" = yes ] && [ "$back" = "$A" ] && { start_node b "$B"; node_b=$node; }
+  note "$3" "{\"pair\": $(cat "$work/pair.json"), \"storm\": $(cat "$work/storm.json"), \"auths\": $(auths "$back" | as_json)}"
+  if [ "$kill" = yes ] && [ "$back" = "$A" ]; then
+    start_node b "$B"; node_b=$node
+  fi
   sleep 3
 }
 
 redis-server --port "$REDIS" --bind 127.0.0.1 --dir "$work" --save '' --appendonly no >"$work/redis.log" 2>&1 & redis=$!
-PORT=$HOOK HOOK_BASE_URL="http://127.0.0.1:$HOOK" "$MICS" hookmock >"$work/hook.log" 2>&1 & hook=$!
-ready "$HOOK" || { cat "$work/hook.log" >&2; exit 1; }
+start_hook() { PORT=$1 HOOK_TENANT_SECRETS=$secrets HOOK_BASE_URL="http://127.0.0.1:$1" "$MICS" hookmock >>"$work/hook.log" 2>&1 & }
+start_hook "$HOOK"; hook=$!
+start_hook "$HOOK2"; hook2=$!
+ready "$HOOK" && ready "$HOOK2" || { cat "$work/hook.log" >&2; exit 1; }
 start_node a "$A"; node_a=$node
 start_node b "$B"; node_b=$node
 
@@ -107,8 +119,11 @@ for _ in $(seq "$ROUNDS"); do
 done
 for _ in $(seq "$FAST_ROUNDS"); do
   begin; before=$(unchecked)
-  figures=$(across --durationSeconds 8 --warmupSeconds 2 --sendQpsPerConn 104)
+  tenant=t2 across --durationSeconds 8 --warmupSeconds 2 --sendQpsPerConn 51 >"$work/t2.json" & t2=$!
+  figures=$(across --durationSeconds 8 --warmupSeconds 2 --sendQpsPerConn 51)
+  wait "$t2"
   note fast "{\"load\": $figures, \"unchecked\": $(($(unchecked) - before))}"
+  note fast "{\"load\": $(cat "$work/t2.json"), \"unchecked\": 0}"
 done
 if [ "$STEADY" -gt 0 ]; then
   seconds=$((STEADY + 8))
@@ -116,9 +131,13 @@ if [ "$STEADY" -gt 0 ]; then
   begin; note idle "$(steady "$A" load --recipientUrl "ws://127.0.0.1:$B/ws" --connections 200 --durationSeconds "$seconds")"
 fi
 for _ in $(seq "$STORM_ROUNDS"); do
-  storm "$A" no calm
-  storm "$A" yes moved
-  storm "$B" yes restarted
+  for kind in $STORMS; do
+    case $kind in
+      calm) storm "$A" no calm ;;
+      moved) storm "$A" yes moved ;;
+      restarted) storm "$B" yes restarted ;;
+    esac
+  done
 done
 
 echo "Machine: $(nproc) cores ($(awk -F': ' '/model name/{print $2; exit}' /proc/cpuinfo)), $(awk '/MemTotal/{printf "%d GiB", $2/1048576}' /proc/meminfo), Linux $(uname -r), Redis $(redis-server --version | sed 's/.*v=\([^ ]*\).*/\1/'); nodes, Redis, hook mock and load generator on the same cores; $(date -u +%F)"
