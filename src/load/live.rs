@@ -4,7 +4,7 @@ use super::histogram::Histogram;
 use mics_client::ClientStats;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 #[derive(Default)]
 pub(crate) struct Live {
@@ -33,6 +33,11 @@ pub(crate) struct Live {
     pub connect: Histogram,
     pub ack: Histogram,
     pub delivery: Histogram,
+    /// From the loss of a connection until it was open again.
+    pub back: Histogram,
+    /// When the first of them was lost and the last one open again, microseconds of the run.
+    first_lost_us: OnceLock<u64>,
+    last_back_us: AtomicU64,
     /// Messages due before this do not count for latency (warm-up).
     pub measure_from_us: AtomicU64,
     /// The run is closing its connections: what ends now was meant to.
@@ -46,6 +51,22 @@ impl Live {
     /// Connection attempts that are over.
     pub fn attempts(&self) -> u64 {
         self.ok.load(Relaxed) + self.failed.load(Relaxed)
+    }
+
+    pub fn note_back(&self, lost_us: u64, back_us: u64) {
+        self.back.record(back_us - lost_us);
+        self.last_back_us.fetch_max(back_us, Relaxed);
+    }
+
+    /// From the first loss of a connection to the last return, in microseconds; 0 without any.
+    pub fn all_back_us(&self) -> u64 {
+        let lost = self.first_lost_us.get().copied().unwrap_or(u64::MAX);
+        self.last_back_us.load(Relaxed).saturating_sub(lost)
+    }
+
+    pub fn note_lost(&self, now_us: u64) {
+        self.closed.fetch_add(1, Relaxed);
+        self.first_lost_us.get_or_init(|| now_us);
     }
 
     pub fn note_close(&self, code: u16) {

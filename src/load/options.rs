@@ -3,12 +3,15 @@
 pub(crate) const USAGE: &str = "\
 usage: mics load --url <ws://host:port/ws> --tenantId <id> [options]
   --connections <n>          connections to open (1)
+  --recipientUrl <u>         every second connection goes here and sends nothing, e.g. to another node
+  --reconnectUrl <u>         lost connections are opened again here, after the SDK's usual pauses; not for chat modes
   --durationSeconds <s>      time of traffic; starts after the ramp (10)
   --warmupSeconds <s>        traffic before it that counts for no latency (0)
   --rampSeconds <s>          spread the connects over this time (0)
   --mode <m>                 connect-only | heartbeat | single-chat | group-chat (connect-only)
   --sendQpsPerConn <r>       messages per second and connection; 0 means 1 (0)
   --payloadBytes <n>         body size, at least 32 in sending modes (32)
+  --userPrefix <p>           connection i is user prefix + (i+1) (u)
   --tokenPrefix <p>          token = prefix + user (valid:)
   --devicePrefix <p>         device = prefix + user (dev-)
   --groupId <id>             needed for group-chat
@@ -18,7 +21,7 @@ usage: mics load --url <ws://host:port/ws> --tenantId <id> [options]
   --json                     print one JSON object at the end, progress on stderr
   --help                     this text
 names are case-insensitive; exit code 0: all passed, 1: something failed, 2: wrong usage
-connection i is user u<i+1> and sends to the next user, the last one to u1";
+each connection sends to the user of the next one, the last to the first";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -58,15 +61,20 @@ impl Mode {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Options {
     pub url: String,
+    /// Empty: `url`.
+    pub recipient_url: String,
+    /// Empty: lost connections stay lost.
+    pub reconnect_url: String,
     pub tenant_id: String,
     pub connections: usize,
     pub duration_seconds: f64,
     pub warmup_seconds: f64,
     pub ramp_seconds: f64,
     pub mode: Mode,
-    /// Messages per second and connection, above zero.
+    /// Messages per second and sending connection, above zero.
     pub rate: f64,
     pub payload_bytes: usize,
+    pub user_prefix: String,
     pub token_prefix: String,
     pub device_prefix: String,
     pub group_id: String,
@@ -80,6 +88,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             url: String::new(),
+            recipient_url: String::new(),
+            reconnect_url: String::new(),
             tenant_id: String::new(),
             connections: 1,
             duration_seconds: 10.0,
@@ -88,6 +98,7 @@ impl Default for Options {
             mode: Mode::ConnectOnly,
             rate: 0.0,
             payload_bytes: 32,
+            user_prefix: "u".into(),
             token_prefix: "valid:".into(),
             device_prefix: "dev-".into(),
             group_id: String::new(),
@@ -96,6 +107,28 @@ impl Default for Options {
             source_addresses: 0,
             json: false,
         }
+    }
+}
+
+impl Options {
+    /// Where connection `index` goes.
+    pub fn url(&self, index: usize) -> &str {
+        if self.sends(index) { &self.url } else { &self.recipient_url }
+    }
+
+    /// In sending modes: connection `index` sends, and does not only receive.
+    pub fn sends(&self, index: usize) -> bool {
+        index.is_multiple_of(self.sender_step())
+    }
+
+    /// The name of connection `index`'s user.
+    pub fn user(&self, index: usize) -> String {
+        format!("{}{}", self.user_prefix, index + 1)
+    }
+
+    /// From one sending connection to the next one.
+    pub fn sender_step(&self) -> usize {
+        if self.recipient_url.is_empty() { 1 } else { 2 }
     }
 }
 
@@ -126,6 +159,8 @@ pub(crate) fn parse(args: &[String]) -> Result<Parsed, String> {
 fn set(o: &mut Options, name: &str, value: &str) -> Result<(), &'static str> {
     match name {
         "--url" => o.url = value.to_owned(),
+        "--recipienturl" => o.recipient_url = value.to_owned(),
+        "--reconnecturl" => o.reconnect_url = value.to_owned(),
         "--tenantid" => o.tenant_id = value.trim().to_owned(),
         "--connections" => o.connections = count(value, 1, 10_000_000)?,
         "--durationseconds" => o.duration_seconds = positive(value)?,
@@ -134,6 +169,7 @@ fn set(o: &mut Options, name: &str, value: &str) -> Result<(), &'static str> {
         "--mode" => o.mode = Mode::parse(value).ok_or("unknown mode")?,
         "--sendqpsperconn" | "--sendqpsperconnection" => o.rate = not_negative(value)?,
         "--payloadbytes" => o.payload_bytes = count(value, 0, 1 << 30)?,
+        "--userprefix" => o.user_prefix = value.to_owned(),
         "--tokenprefix" => o.token_prefix = value.to_owned(),
         "--deviceprefix" => o.device_prefix = value.to_owned(),
         "--groupid" => o.group_id = value.trim().to_owned(),
@@ -157,11 +193,26 @@ fn positive(value: &str) -> Result<f64, &'static str> {
     not_negative(value).ok().filter(|n| *n > 0.0).ok_or("need a number above zero")
 }
 
+/// Only the shape: the client SDK reads the address itself.
+fn is_ws_url(url: &str) -> bool {
+    let host = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"));
+    host.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', ':']))
+}
+
 fn check(o: &mut Options) -> Result<(), String> {
-    // Only the shape: the client SDK reads the address itself.
-    let host = o.url.strip_prefix("ws://").or_else(|| o.url.strip_prefix("wss://"));
-    if host.is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', '?', ':'])) {
+    for (name, url) in [("--recipientUrl", &o.recipient_url), ("--reconnectUrl", &o.reconnect_url)] {
+        if !url.is_empty() && !is_ws_url(url) {
+            return Err(format!("{name} must be an absolute ws:// address"));
+        }
+    }
+    if !is_ws_url(&o.url) {
         return Err("--url must be an absolute ws:// address".into());
+    }
+    if !o.recipient_url.is_empty() && !o.connections.is_multiple_of(2) {
+        return Err("--recipientUrl needs an even number of connections".into());
+    }
+    if !o.reconnect_url.is_empty() && o.mode.sends() {
+        return Err("--reconnectUrl is not for chat modes".into());
     }
     if o.tenant_id.is_empty() {
         return Err("--tenantId is required".into());
@@ -208,6 +259,14 @@ mod tests {
     }
 
     #[test]
+    fn with_a_recipient_url_every_second_connection_only_receives() {
+        let o = parsed("--recipientUrl ws://h:2/ws --connections 4").unwrap();
+        let roles: Vec<_> = (0..4).map(|i| (o.url(i), o.sends(i))).collect();
+        assert_eq!(roles, [("ws://h:1/ws", true), ("ws://h:2/ws", false)].repeat(2));
+        assert!((0..4).all(|i| parsed("").unwrap().sends(i)));
+    }
+
+    #[test]
     fn wrong_usage_is_refused() {
         for bad in [
             "--nope 1",
@@ -222,6 +281,9 @@ mod tests {
             "--sourceAddresses 255",
             "--groupMembers 2",
             "--url http://h/ws",
+            "--recipientUrl http://h/ws --connections 2",
+            "--recipientUrl ws://h/ws --connections 3",
+            "--reconnectUrl ws://h/ws --mode single",
             "--tenantId",
         ] {
             assert!(parsed(bad).is_err(), "{bad}");

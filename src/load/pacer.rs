@@ -11,9 +11,10 @@ use std::time::Duration;
 /// Sends for `traffic`, beginning at `begin_us` of the run. The connections take turns, evenly spread over the
 /// interval; a message that is late is sent at once and keeps its due time.
 pub(crate) fn send_on_schedule(run: &Run, clients: &[Option<MicsClient>], begin_us: u64, traffic: Duration) {
-    let count = clients.len() as u64;
-    let step_us = 1e6 / (run.options.rate * count as f64);
-    let peers: Vec<String> = (0..clients.len()).map(|i| user(peer(i, clients.len()))).collect();
+    let step = run.options.sender_step();
+    let senders = (clients.len() / step) as u64;
+    let step_us = 1e6 / (run.options.rate * senders as f64);
+    let peers: Vec<String> = (0..clients.len()).map(|i| run.options.user(peer(i, clients.len()))).collect();
     for slot in 0u64.. {
         let offset_us = (slot as f64 * step_us) as u64;
         if u128::from(offset_us) >= traffic.as_micros() {
@@ -21,10 +22,10 @@ pub(crate) fn send_on_schedule(run: &Run, clients: &[Option<MicsClient>], begin_
         }
         let due_us = begin_us + offset_us;
         wait_until(run, due_us);
-        let sender = (slot % count) as usize;
+        let sender = (slot % senders) as usize * step;
         // A connection that was never opened is counted as failed already.
         let Some(client) = &clients[sender] else { continue };
-        let stamp = Stamp { run: run.id, sender: sender as u32, seq: slot / count, due_us };
+        let stamp = Stamp { run: run.id, sender: sender as u32, seq: slot / senders, due_us };
         let (body, id) = (payload::body(stamp, run.options.payload_bytes), Some(payload::msg_id(stamp)));
         let sent = match run.options.mode {
             Mode::GroupChat => client.submit_group_chat(&run.options.group_id, body, id),
@@ -45,11 +46,6 @@ fn wait_until(run: &Run, due_us: u64) {
         }
         std::thread::sleep(Duration::from_micros(due_us - now));
     }
-}
-
-/// The name of connection `index`'s user.
-pub(crate) fn user(index: usize) -> String {
-    format!("u{}", index + 1)
 }
 
 /// To whom connection `index` sends: the next in the ring.

@@ -53,6 +53,9 @@ pub(crate) struct Report {
     ok: u64,
     failed: u64,
     closed: u64,
+    /// Lost connections that did not come back.
+    gone: u64,
+    all_back_us: u64,
     send_ok: u64,
     send_fail: u64,
     ack_ok: u64,
@@ -68,6 +71,7 @@ pub(crate) struct Report {
     connect: Latency,
     ack: Latency,
     delivery: Latency,
+    back: Latency,
     close_codes: Vec<(u16, u64)>,
     errors: Vec<(String, u64)>,
 }
@@ -81,6 +85,8 @@ impl Report {
             ok: get(&live.ok),
             failed: get(&live.failed),
             closed: get(&live.closed),
+            gone: get(&live.closed).saturating_sub(live.back.count()),
+            all_back_us: live.all_back_us(),
             send_ok: get(&live.send_ok),
             send_fail: get(&live.send_fail),
             ack_ok: get(&live.ack_ok),
@@ -96,6 +102,7 @@ impl Report {
             connect: Latency::of(&live.connect),
             ack: Latency::of(&live.ack),
             delivery: Latency::of(&live.delivery),
+            back: Latency::of(&live.back),
             close_codes: live.close_codes(),
             errors: live.errors(),
             options: run.options.clone(),
@@ -106,7 +113,7 @@ impl Report {
     pub fn passed(&self) -> bool {
         let wrong = [
             self.failed,
-            self.closed,
+            self.gone,
             self.send_fail,
             self.ack_fail,
             self.duplicated,
@@ -150,6 +157,11 @@ impl Report {
             self.ack.line("ack"),
             self.delivery.line("delivery"),
         );
+        if !self.options.reconnect_url.is_empty() {
+            let (back, all) = (&self.back, self.all_back_us as f64 / 1000.0);
+            let _ =
+                writeln!(out, "back={} not_back={} all_back={all:.3}ms\n{}", back.count, self.gone, back.line("back"));
+        }
         if !self.close_codes.is_empty() {
             out.push_str("close_codes:\n");
             for (code, n) in &self.close_codes {
@@ -181,6 +193,8 @@ impl Report {
             "connections_ok": self.ok,
             "connections_failed": self.failed,
             "connections_closed": self.closed,
+            "connections_not_back": self.gone,
+            "all_back_us": self.all_back_us,
             "send_ok": self.send_ok,
             "send_fail": self.send_fail,
             "ack_ok": self.ack_ok,
@@ -196,6 +210,7 @@ impl Report {
             "connect": self.connect.json(),
             "ack": self.ack.json(),
             "delivery": self.delivery.json(),
+            "back": self.back.json(),
             "close_codes": codes,
             "errors": errors,
         })

@@ -1,7 +1,7 @@
-//! One connection: opens it and judges every event that comes in. It sends nothing itself (see `pacer`).
+//! One connection: opens it, again if asked to, and judges every event that comes in. It sends nothing itself (see
+//! `pacer`).
 
 use super::Run;
-use super::pacer::user;
 use super::payload;
 use super::tracker::{Arrival, BitSet, Tracker};
 use mics_client::{
@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// What one connection has to say at the end.
 #[derive(Default)]
@@ -27,10 +27,23 @@ pub(crate) struct Seen {
 pub(crate) async fn connection(run: Arc<Run>, index: usize) -> Seen {
     let mut seen = Seen::default();
     let Some(mut events) = open(&run, index).await else { return seen };
+    loop {
+        listen(&run, &mut seen, &mut events).await;
+        run.live.open.fetch_sub(1, Relaxed);
+        if run.options.reconnect_url.is_empty() {
+            return seen;
+        }
+        let Some(next) = reopen(&run, index).await else { return seen };
+        events = next;
+    }
+}
+
+/// Until the connection ends.
+async fn listen(run: &Run, seen: &mut Seen, events: &mut EventStream) {
     while let Some(event) = events.next().await {
         match event {
-            Event::Delivery(delivery) => on_delivery(&run, &mut seen, &delivery),
-            Event::Ack(ack) => on_ack(&run, &mut seen, &ack),
+            Event::Delivery(delivery) => on_delivery(run, seen, &delivery),
+            Event::Ack(ack) => on_ack(run, seen, &ack),
             Event::ServerError(_) => {
                 run.live.server_errors.fetch_add(1, Relaxed);
             }
@@ -38,52 +51,83 @@ pub(crate) async fn connection(run: Arc<Run>, index: usize) -> Seen {
                 run.live.overflow.fetch_add(dropped, Relaxed);
             }
             Event::Closed { info, .. } if !run.live.stopping.load(Relaxed) => {
-                run.live.closed.fetch_add(1, Relaxed);
+                run.live.note_lost(run.now_us());
                 run.live.note_close(info.code);
             }
             _ => {}
         }
     }
-    run.live.open.fetch_sub(1, Relaxed);
-    seen
 }
 
 async fn open(run: &Run, index: usize) -> Option<EventStream> {
     let permit = run.connecting.acquire().await;
     let begin = Instant::now();
-    let result = MicsClient::connect(params(run, index), client_options(run, index)).await;
+    let result = connect(run, index, run.options.url(index)).await;
     drop(permit);
     match result {
-        Ok((client, events)) => {
+        Ok((_, events)) => {
             run.live.connect.record(begin.elapsed().as_micros() as u64);
-            run.live.add_client(client.stats());
-            run.set_client(index, client);
-            run.live.open.fetch_add(1, Relaxed);
             run.live.ok.fetch_add(1, Relaxed);
             Some(events)
         }
-        Err(error) => {
-            match &error {
-                MicsError::Closed(info) => run.live.note_close(info.code),
-                other => run.live.note_error(&other.to_string()),
-            }
+        Err(_) => {
             run.live.failed.fetch_add(1, Relaxed);
             None
         }
     }
 }
 
-fn params(run: &Run, index: usize) -> ConnectParams {
-    let user = user(index);
+/// As the SDK comes back by itself, but to another address: any pause up to a ceiling that doubles. None once the run
+/// ends, which it does not wait for.
+async fn reopen(run: &Run, index: usize) -> Option<EventStream> {
+    let usual = MicsClientOptions::default();
+    let lost_us = run.now_us();
+    let mut ceiling = usual.reconnect_min_delay;
+    while !run.live.stopping.load(Relaxed) {
+        sleep(ceiling.mul_f64(rand::random())).await;
+        ceiling = (ceiling * 2).min(usual.reconnect_max_delay);
+        let Ok((client, events)) = connect(run, index, &run.options.reconnect_url).await else { continue };
+        // The run may have ended after it looked for clients to disconnect, and then misses this one.
+        if run.live.stopping.load(Relaxed) {
+            client.disconnect().await;
+        } else {
+            run.live.note_back(lost_us, run.now_us());
+        }
+        return Some(events);
+    }
+    None
+}
+
+/// Connects and keeps the client for the run; a failure is noted.
+async fn connect(run: &Run, index: usize, url: &str) -> Result<(MicsClient, EventStream), MicsError> {
+    match MicsClient::connect(params(run, index, url), client_options(run, index)).await {
+        Ok((client, events)) => {
+            run.live.add_client(client.stats());
+            run.set_client(index, client.clone());
+            run.live.open.fetch_add(1, Relaxed);
+            Ok((client, events))
+        }
+        Err(error) => {
+            match &error {
+                MicsError::Closed(info) => run.live.note_close(info.code),
+                other => run.live.note_error(&other.to_string()),
+            }
+            Err(error)
+        }
+    }
+}
+
+fn params(run: &Run, index: usize, url: &str) -> ConnectParams {
+    let user = run.options.user(index);
     ConnectParams {
-        url: run.options.url.clone(),
+        url: url.to_owned(),
         tenant_id: run.options.tenant_id.clone(),
         token: format!("{}{user}", run.options.token_prefix).into(),
         device_id: format!("{}{user}", run.options.device_prefix),
     }
 }
 
-/// Nothing that would hide a failure: no reconnect, no second attempt, no de-duplication.
+/// Nothing that would hide a failure: no reconnect by the SDK, no second attempt, no de-duplication.
 fn client_options(run: &Run, index: usize) -> MicsClientOptions {
     let addresses = run.options.source_addresses;
     let local = (addresses > 0).then(|| Ipv4Addr::new(127, 0, 0, 1 + (index % usize::from(addresses)) as u8).into());

@@ -337,7 +337,8 @@ impl World {
                     None => drop(self.join(place, false)),
                 }
             }
-            places.iter().all(|place| self.line(*place).is_some()) && self.quiet()
+            let here = |place: &Place| self.line(*place).is_some_and(|line| self.alive(&self.lines[line]));
+            self.quiet() && places.iter().all(here)
         });
         for &place in &places {
             let line = self.line(place).unwrap();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use mics_domain::message::Message;
 use mics_domain::policy::HookFailure;
-use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Hooks, Identity, LocalFuture, OfflinePage};
+use mics_domain::ports::{AuthAnswer, CheckAnswer, MembersPage, MembersQuestion, HookTarget, Hooks, Identity, LocalFuture, OfflinePage};
 use mics_domain::tenant::TenantConfig;
 
 pub const DENIED: &str = "denied by rule";
@@ -42,10 +42,10 @@ impl Hooks for BackEnd {
     fn group_members<'a>(
         &'a self,
         _: &'a HookTarget,
-        group: &'a str,
-    ) -> LocalFuture<'a, Result<Vec<String>, HookFailure>> {
-        let members = self.groups.get(group).cloned().unwrap_or_default();
-        Box::pin(async move { Ok(members) })
+        asked: &'a MembersQuestion,
+    ) -> LocalFuture<'a, Result<MembersPage, HookFailure>> {
+        let members = self.groups.get(&asked.group).cloned().unwrap_or_default();
+        Box::pin(async move { Ok(MembersPage { members, ..MembersPage::default() }) })
     }
 
     fn offline_messages<'a>(
