@@ -53,6 +53,11 @@ impl Pending {
         lock(&self.strays).extend(users.into_iter().map(|user| (tenant.clone(), user)));
     }
 
+    fn take_strays_of(&self, tenant: &Arc<str>, users: &[Arc<str>]) -> Vec<Arc<str>> {
+        let mut strays = lock(&self.strays);
+        users.iter().filter(|user| strays.remove(&(tenant.clone(), Arc::clone(user)))).cloned().collect()
+    }
+
     fn mark(&self, tenant: &Arc<str>, users: Vec<Arc<str>>) {
         let mut unseen = lock(&self.unseen);
         for user in users {
@@ -165,8 +170,14 @@ fn rehome(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
     node.control().spawn_fn(move || drop(actix_rt::spawn(async move { bring_home(&node, &tenant, &users).await })));
 }
 
-/// Brings what is kept here for these users to their homes, and forgets it here once it is safe there.
+/// Brings what is kept here for these users to their homes, and tells them.
 async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) {
+    carry_home(node, tenant, users).await;
+    tell_or_mark(node, tenant, users.to_vec()).await;
+}
+
+/// Brings what is kept here for these users to their homes, and forgets it here once it is safe there.
+async fn carry_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) {
     let mut items: Vec<Item> = Vec::new();
     for user in users {
         items.extend(tenant.offline.entries(user).into_iter().map(|entry| (user.clone(), entry)));
@@ -187,7 +198,6 @@ async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) 
             node.pending.stray(&tenant.id, [user.clone()]);
         }
     }
-    tell_or_mark(node, tenant, users.to_vec()).await;
 }
 
 /// Asks the homes to keep frames, all peers at once; yields, each time a peer answered for a frame, its index and whether
@@ -263,7 +273,10 @@ pub async fn unseen(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) 
     if unseen.is_empty() {
         return Untold::default();
     }
-    let names = unseen.iter().map(|((_, user), _)| user.clone()).collect();
+    let names: Vec<Arc<str>> = unseen.iter().map(|((_, user), _)| user.clone()).collect();
+    // A session that is told looks at the homes: what is older must be there by then.
+    let strays = node.pending.take_strays_of(&tenant.id, &names);
+    carry_home(node, tenant, &strays).await;
     let untold = tell(node, tenant, names).await;
     node.pending.seen(unseen.into_iter().filter(|((_, user), _)| !untold.users.contains_key(user)));
     untold

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use mics_domain::message::Message;
 use mics_domain::policy::HookFailure;
-use mics_domain::ports::{AuthAnswer, CheckAnswer, MembersPage, MembersQuestion, HookTarget, Hooks, Identity, LocalFuture, OfflinePage};
+use mics_domain::ports::{
+    AuthAnswer, CheckAnswer, HookTarget, Hooks, Identity, LocalFuture, MembersPage, MembersQuestion, OfflinePage,
+};
 use mics_domain::tenant::TenantConfig;
 
 pub const DENIED: &str = "denied by rule";
