@@ -175,7 +175,12 @@ pub const CLOSE_CODES: &[CodeRow] = &[
         "the connection's own task failed; undelivered messages are buffered",
         "reconnect, jittered",
     ),
-    row("4001", "the hook's reason or one of ours", "auth refused, or the auth hook failed", "stop; get a new token"),
+    row(
+        "4001",
+        "the hook's reason or one of ours",
+        "auth refused, or the auth hook failed",
+        "stop; get a new token (after `hook timeout/failure`, `hook queue rejected`, `auth hook circuit open` and `canceled` the same one may be tried again)",
+    ),
     row("4002", "invalid tenant", "tenantId blank or unknown", "stop"),
     row(
         "4100",

@@ -151,14 +151,14 @@ async fn settle(node: &Arc<Node>, renewed: impl Iterator<Item = (Lease, Renewed)
 async fn register(node: &Arc<Node>, session: SessionRef) {
     let limits = ConnectionLimits { lease_ms: session.lease_ms, again: true, ..ConnectionLimits::default() };
     let (tenant, user) = (session.outbox.tenant.clone(), session.outbox.user.clone());
+    // While nobody could find it, frames may have been kept for it. Whoever finds it now must not overtake them.
+    session.hold();
     match node.directory.register(&tenant, &user, &session.route(node.members.me()), limits).await {
         Ok(Registered::Newer) => return session.close(Close::Replaced),
         Ok(Registered::Replaced(old)) => replace(node, &tenant, &user, &old).await,
-        Ok(_) => {}
-        Err(_) => return,
+        Ok(_) | Err(_) => {}
     }
-    // While nobody could find it, frames may have been kept for it.
-    session.nudge();
+    session.fetch();
 }
 
 /// Tells the node of an older connection of the same device that it was replaced. Should the call fail, that node learns

@@ -45,7 +45,19 @@ impl SessionRef {
 
     /// Has the session fetch what is kept for it. One that is too busy to be told looks when it is told next.
     pub fn nudge(&self) {
-        if self.outbox.nudge() && self.mailbox.send(SessionMsg::Backlog).is_err() {
+        if self.hold() {
+            self.fetch();
+        }
+    }
+
+    /// Holds live deliveries back until the session has fetched what is kept for it. True when nobody did before.
+    pub fn hold(&self) -> bool {
+        self.outbox.nudge()
+    }
+
+    /// Has a session fetch that is held.
+    pub fn fetch(&self) {
+        if self.mailbox.send(SessionMsg::Backlog).is_err() {
             self.outbox.take_nudge();
             self.outbox.release();
         }

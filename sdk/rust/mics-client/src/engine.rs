@@ -3,7 +3,7 @@
 
 use crate::backoff::Backoff;
 use crate::dedup::Dedup;
-use crate::error::{CloseAction, CloseInfo, MicsError, close_action};
+use crate::error::{CloseAction, CloseInfo, MicsError};
 use crate::event::{ClientStats, ConnectionState, Delivery, Event, EventSink, MicsSession};
 use crate::inflight::{InFlight, Job, Reply, local_ack};
 use crate::link::{self, Link};
@@ -110,7 +110,7 @@ impl Engine {
             let since = Instant::now();
             let ended = self.serve(link).await;
             let Ended::Lost(info) = ended else { break None };
-            let action = close_action(info.code);
+            let action = info.action();
             let again = self.options.auto_reconnect && action != CloseAction::Stop;
             tracing::info!(code = info.code, reason = %info.reason, reconnect = again, "connection lost");
             self.events.push(Event::Closed { info: info.clone(), reconnecting: again });

@@ -21,6 +21,21 @@ impl CloseInfo {
     }
 }
 
+/// Reasons of a 4001 that tell of the tenant's back end being out of reach, not of a bad token.
+const AUTH_UNREACHABLE: [&str; 4] =
+    ["hook timeout/failure", "hook queue rejected", "auth hook circuit open", "canceled"];
+
+impl CloseInfo {
+    /// What to do after this end of a connection: as [`close_action`] says, but a token that could not be checked may be
+    /// tried again.
+    pub fn action(&self) -> CloseAction {
+        match self.code {
+            4001 if AUTH_UNREACHABLE.contains(&&*self.reason) => CloseAction::Retry,
+            code => close_action(code),
+        }
+    }
+}
+
 /// What a client does after a close code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseAction {
@@ -87,7 +102,7 @@ impl MicsError {
     /// What to do after this error ended an attempt to connect.
     pub fn action(&self) -> CloseAction {
         match self {
-            Self::Closed(info) => close_action(info.code),
+            Self::Closed(info) => info.action(),
             Self::ConnectRefused(code) => u16::try_from(*code).map_or(CloseAction::Retry, close_action),
             Self::InvalidArgument(_) | Self::InvalidUrl(_) | Self::Disconnected => CloseAction::Stop,
             _ => CloseAction::Retry,
@@ -117,5 +132,8 @@ mod tests {
             assert_eq!(close_action(code), CloseAction::Retry, "{code}");
         }
         assert_eq!(close_action(4429), CloseAction::RetryLater);
+        assert_eq!(CloseInfo::new(4001, "auth hook circuit open").action(), CloseAction::Retry);
+        assert_eq!(CloseInfo::new(4001, "bad token").action(), CloseAction::Stop);
+        assert_eq!(CloseInfo::new(4409, "canceled").action(), CloseAction::Stop);
     }
 }
