@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// When a session looks again for frames that it could not have; doubled as long as it can't.
 const AGAIN: Duration = Duration::from_millis(500);
 const MOST_DOUBLINGS: u32 = 3;
+/// How long live messages wait for frames that somebody else has leased.
+const HOLDERS_END: Duration = Duration::from_millis(300);
 /// How long frames are this session's to take.
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -55,8 +57,15 @@ pub async fn more(live: Rc<Live>) {
 /// Moves everything that is kept for this session into its outbox.
 async fn fetch(live: &Rc<Live>) {
     live.outbox.take_nudge();
+    let patience = Instant::now() + HOLDERS_END;
     while live.outbox.is_open() {
         let lease = Lease::take(live).await;
+        if lease.held && Instant::now() < patience {
+            // What is held is older: mostly by a connection that is ending, or by another device that is about to have it.
+            lease.settle(live, 0).await;
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
         if lease.frames.is_empty() {
             match lease.again {
                 true => look_again(live),
@@ -97,6 +106,7 @@ struct Lease {
     homes: BTreeMap<Arc<str>, bool>,
     /// Somebody else has leased more of them, or a home did not answer.
     again: bool,
+    held: bool,
     until: Instant,
 }
 
@@ -108,13 +118,14 @@ impl Lease {
         let mut places: Vec<Option<Arc<str>>> = homes.elsewhere.into_iter().map(Some).collect();
         places.insert(if homes.here_first { 0 } else { places.len() }, None);
         let until = Instant::now() + HOLD / 2;
-        let mut lease = Lease { frames: BTreeMap::new(), homes: elsewhere, again: false, until };
+        let mut lease = Lease { frames: BTreeMap::new(), homes: elsewhere, again: false, held: false, until };
         for place in places {
             let held = match place {
                 None => lease.take_here(live),
                 Some(endpoint) => lease.take_there(live, endpoint).await,
             };
             lease.again |= held;
+            lease.held = held;
             if held {
                 break;
             }
@@ -155,6 +166,9 @@ impl Lease {
 
     /// Forgets, wherever they are kept, the frames up to `moved`; the rest is free again.
     async fn settle(self, live: &Rc<Live>, moved: usize) {
+        if self.frames.is_empty() {
+            return;
+        }
         let tenant = &live.tenant;
         let mut taken: Vec<DeliveryId> = self.frames.into_keys().collect();
         let device = &live.device;

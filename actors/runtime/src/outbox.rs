@@ -233,7 +233,7 @@ impl Outbox {
     }
 
     /// Stops taking frames and queues the close frame. With `keep` the queue is still written; without, its deliveries
-    /// are returned (except one that is half written), and in any case those that waited behind a backlog.
+    /// are returned (except one that is half written); and in any case those that waited behind a backlog.
     pub fn begin_close(self: &Arc<Self>, close: &Close, keep: bool) -> Vec<Frame> {
         let mut state = self.state();
         if matches!(state.phase, Phase::Closing | Phase::Closed) {
@@ -247,12 +247,12 @@ impl Outbox {
             let first = usize::from(state.written_of_first > 0);
             taken = deliveries(state.queue.drain(first..));
         }
-        taken.extend(held);
         let bytes = frame::close(close);
         state.queue.push_back(Entry { bytes, delivery: None });
         // As with an overflow: a blocked socket must not keep the hub from hearing of it.
         state.scheduled = None;
         self.schedule(state, Urgency::Interactive, false);
+        taken.extend(held);
         taken
     }
 

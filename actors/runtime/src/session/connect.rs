@@ -19,7 +19,7 @@ use crate::hub::Hub;
 use crate::keep;
 use crate::mailbox::Mailbox;
 use crate::node::{Node, clock_ms, fresh_id};
-use crate::outbox::{Outbox, Pushed};
+use crate::outbox::Outbox;
 use crate::router;
 use crate::tenant::{SessionRef, Tenant};
 use crate::wire::Wire;
@@ -165,11 +165,8 @@ fn insert(
     let online_at_ms = route.online_at_ms;
     let replaced = live.tenant.sessions.insert(SessionRef { outbox: outbox.clone(), mailbox, lease_ms, online_at_ms });
     if let Some(old) = replaced {
-        // What the old connection has not been sent comes first on the new one.
-        let mut unsent = old.outbox.begin_close(&Close::Replaced, false);
-        unsent.retain(|frame| outbox.backlog(frame.clone()) == Pushed::Closed);
-        // Live messages may have filled the new outbox already: the rest is kept.
-        keep::put_back(&live, unsent);
+        // What the old connection has not been sent is the first thing that the new one fetches.
+        keep::put_back(&live, old.outbox.begin_close(&Close::Replaced, false));
         old.close(Close::Replaced);
     }
     presence
