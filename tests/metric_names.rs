@@ -26,7 +26,16 @@ const NOT_DRIVEN: &[&str] = &[
     "mics_grpc_forward_duration_ms",
     "mics_grpc_forward_failed_total",
     "mics_hook_limiter_rejected_total",
+    "mics_mq_dlq_fallback_dropped_total",
+    "mics_mq_dlq_fallback_enqueued_total",
+    "mics_mq_dlq_fallback_failed_total",
+    "mics_mq_dlq_fallback_published_total",
+    "mics_mq_dlq_fallback_retried_total",
+    "mics_mq_dlq_total",
     "mics_mq_dropped_total",
+    "mics_mq_failed_total",
+    "mics_mq_published_total",
+    "mics_mq_retried_total",
     "mics_offline_drain_failed_total",
     "mics_redis_fallback_total",
     "mics_shutdown_drain_total",
@@ -94,6 +103,15 @@ contract! {
     COUNTER hook_get_offline_messages_total ["tenant", "result"];
     COUNTER grpc_forward_failed_total ["tenant", "via", "status"];
     HISTOGRAM grpc_forward_duration_ms ["tenant", "via"];
+    COUNTER mq_published_total ["tenant", "topic", "event_type"];
+    COUNTER mq_failed_total ["tenant", "topic", "event_type"];
+    COUNTER mq_retried_total ["tenant", "event_type"];
+    COUNTER mq_dlq_total ["tenant", "event_type"];
+    COUNTER mq_dlq_fallback_enqueued_total ["tenant", "event_type"];
+    COUNTER mq_dlq_fallback_published_total ["tenant", "event_type"];
+    COUNTER mq_dlq_fallback_failed_total ["tenant", "event_type"];
+    COUNTER mq_dlq_fallback_retried_total ["tenant", "event_type"];
+    COUNTER mq_dlq_fallback_dropped_total ["tenant", "reason"];
     COUNTER mq_dropped_total ["tenant", "reason"];
     COUNTER redis_fallback_total ["tenantId", "op"];
     COUNTER admission_unregister_failed_total ["tenant"];
@@ -107,15 +125,6 @@ const PENDING: &[(&str, &[&str])] = &[
     ("mics_grpc_offline_buffer_failed_total", &["tenant", "status"]),
     ("mics_grpc_offline_drain_failed_total", &["tenant", "status"]),
     ("mics_grpc_unauthorized_total", &[]),
-    ("mics_mq_published_total", &["tenant", "topic", "event_type"]),
-    ("mics_mq_failed_total", &["tenant", "topic", "event_type"]),
-    ("mics_mq_retried_total", &["tenant", "event_type"]),
-    ("mics_mq_dlq_total", &["tenant", "event_type"]),
-    ("mics_mq_dlq_fallback_enqueued_total", &["tenant", "event_type"]),
-    ("mics_mq_dlq_fallback_published_total", &["tenant", "event_type"]),
-    ("mics_mq_dlq_fallback_failed_total", &["tenant", "event_type"]),
-    ("mics_mq_dlq_fallback_retried_total", &["tenant", "event_type"]),
-    ("mics_mq_dlq_fallback_dropped_total", &["tenant", "reason"]),
     ("mics_admission_unregister_retry_ok_total", &["tenant"]),
     ("mics_admission_unregister_retry_failed_total", &["tenant"]),
     ("mics_admission_unregister_retry_giveup_total", &["tenant"]),
