@@ -106,6 +106,8 @@ PROPERTIES
 launch() {
   (java_run kafka.Kafka "$DIR/server.properties") >>"$DIR/log" 2>&1 </dev/null &
   local pid=$! tries=600
+  # Its end is no news for this shell.
+  disown "$pid"
   echo "$pid" >"$DIR/pid"
   until (exec 3<>"/dev/tcp/127.0.0.1/$(cat "$DIR/port")") 2>/dev/null; do
     kill -0 "$pid" 2>/dev/null || { tail -n 20 "$DIR/log" >&2; fail "the broker ended"; }

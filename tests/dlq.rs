@@ -71,7 +71,11 @@ async fn dead_letters_are_listed_and_replayed_once_each() {
 
     let (code, list) = dlq(&broker, &["list", "--records", "1"]);
     let tenant = &list["tenants"][0];
-    assert_eq!((code, tenant["tenant"].as_str(), tenant["records"].as_u64()), (Some(0), Some("t1"), Some(121)), "{list}");
+    assert_eq!(
+        (code, tenant["tenant"].as_str(), tenant["records"].as_u64()),
+        (Some(0), Some("t1"), Some(121)),
+        "{list}"
+    );
     assert_eq!(tenant["types"], json!({"SINGLE_CHAT_MSG": 40, "GROUP_CHAT_MSG": 40, "CONNECT_ONLINE": 40}));
     assert_eq!((tenant["unreadable"].as_u64(), tenant["replayed"].as_u64()), (Some(1), Some(0)));
     assert_eq!(tenant["oldest"], "2026-02-02T02:40:00.000Z");
@@ -128,7 +132,11 @@ async fn a_topic_that_still_refuses_leaves_the_letters_where_they_are() {
 fn usage_and_configuration_mistakes_are_told() {
     let run = |words: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mics"));
-        command.arg("dlq").args(words).env_remove("KAFKA__BOOTSTRAP_SERVERS").env("KAFKA_PROP_SASL_PASSWORD", "hunter2");
+        command
+            .arg("dlq")
+            .args(words)
+            .env_remove("KAFKA__BOOTSTRAP_SERVERS")
+            .env("KAFKA_PROP_SASL_PASSWORD", "hunter2");
         let output = command.output().expect("mics");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
@@ -136,6 +144,7 @@ fn usage_and_configuration_mistakes_are_told() {
     assert!(code == Some(2) && text.contains("--tenant"), "{text}");
     let (code, text) = run(&["list"]);
     assert!(code == Some(2) && text.contains("KAFKA__BOOTSTRAP_SERVERS"), "{text}");
-    let (code, text) = run(&["list", "--KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1", "--KAFKA_PROP_SECURITY_PROTOCOL=hunter2"]);
+    let (code, text) =
+        run(&["list", "--KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1", "--KAFKA_PROP_SECURITY_PROTOCOL=hunter2"]);
     assert!(code == Some(2) && text.contains("security.protocol") && !text.contains("hunter2"), "{text}");
 }

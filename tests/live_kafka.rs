@@ -41,10 +41,7 @@ impl Published for Topics {
 #[tokio::test]
 async fn keeps_the_contract_of_the_port() {
     let Some(broker) = Broker::plain("keeps_the_contract_of_the_port").map(Arc::new) else { return };
-    contract::run_all(|| async {
-        (Arc::new(TestSink::new(&config(&broker.bootstrap))), Topics(broker.clone()))
-    })
-    .await;
+    contract::run_all(|| async { (Arc::new(TestSink::new(&config(&broker.bootstrap))), Topics(broker.clone())) }).await;
     let sink = TestSink::new(&config(&broker.bootstrap));
     offer(&sink, "plain", "alice", 7);
     assert_eq!(sink.sink.close(LONG).await, 0);
@@ -97,7 +94,8 @@ async fn users_see_their_events_in_order_while_a_broker_hangs_dies_and_comes_bac
 #[tokio::test]
 async fn a_sink_starts_without_a_broker_and_delivers_when_there_is_one() {
     let port = free_port();
-    let sink = TestSink::new(&KafkaConfig { try_timeout: Duration::from_secs(1), ..config(&format!("127.0.0.1:{port}")) });
+    let sink =
+        TestSink::new(&KafkaConfig { try_timeout: Duration::from_secs(1), ..config(&format!("127.0.0.1:{port}")) });
     (0..500).for_each(|n| offer(&sink, "t1", &format!("u{}", n % 5), n / 5));
     // Longer than three tries take.
     sleep(Duration::from_secs(6)).await;
@@ -116,7 +114,8 @@ async fn a_tenant_whose_topic_is_broken_delays_nobody_and_loses_no_event_uncount
     let small: &[(&str, &str)] = &[("max.message.bytes", "2000")];
     let topics = ["fine", "fine2", "denied", "gone"].map(event_topic);
     let letters = ["large", "denied", "gone"].map(dead_letter_topic);
-    let mut all: Vec<(&str, &[(&str, &str)])> = topics.iter().chain(&letters).map(|name| (name.as_str(), &[][..])).collect();
+    let mut all: Vec<(&str, &[(&str, &str)])> =
+        topics.iter().chain(&letters).map(|name| (name.as_str(), &[][..])).collect();
     let large = event_topic("large");
     all.push((&large, small));
     broker.create(&all).await;
@@ -153,10 +152,8 @@ async fn a_tenant_whose_topic_is_broken_delays_nobody_and_loses_no_event_uncount
     }
     sink.until("the end of the good", |sink| sink.published("fine2") == 300).await;
     sink.until("the end of the refused", |sink| sink.count("dlq_total", "denied", "") == 600).await;
-    sink.until("the end of the large", |sink| {
-        sink.count("dlq_total", "large", "") + sink.published("large") == 300
-    })
-    .await;
+    sink.until("the end of the large", |sink| sink.count("dlq_total", "large", "") + sink.published("large") == 300)
+        .await;
     assert_eq!((sink.count("dlq_total", "large", ""), sink.published("large")), (100, 200), "only what is too large");
     sink.until("the end of the deleted", |sink| sink.count("dlq_total", "gone", "") == 300).await;
     sink.until("`nowhere` waits in the second queue", |sink| {
@@ -207,6 +204,7 @@ async fn a_fatal_error_of_the_client_is_survived() {
     (1..200).for_each(|n| offer(&sink, "t1", "alice", n));
     assert_eq!(sink.sink.close(LONG).await, 0);
     assert_eq!(sink.published("t1") + sink.count("dlq_total", "t1", ""), 200);
+    assert!(sink.metrics.mq_client_restarts_total.with_label_values::<&str>(&[]).get() > 0, "there was a fatal error");
 }
 
 #[tokio::test]
@@ -219,8 +217,9 @@ async fn settings_for_tls_and_passwords_reach_the_client() {
         let output = std::process::Command::new("keytool").args(words.split(' ')).output();
         output.is_ok_and(|output| output.status.success())
     };
-    if !keytool("-genkeypair -keystore KEYS/b.p12 -storetype PKCS12 -storepass changeit -alias b -keyalg RSA -dname CN=127.0.0.1 -ext SAN=ip:127.0.0.1")
-        || !keytool("-exportcert -rfc -keystore KEYS/b.p12 -storepass changeit -alias b -file KEYS/b.pem")
+    if !keytool(
+        "-genkeypair -keystore KEYS/b.p12 -storetype PKCS12 -storepass changeit -alias b -keyalg RSA -dname CN=127.0.0.1 -ext SAN=ip:127.0.0.1",
+    ) || !keytool("-exportcert -rfc -keystore KEYS/b.p12 -storepass changeit -alias b -file KEYS/b.pem")
     {
         eprintln!("SKIPPED settings_for_tls_and_passwords_reach_the_client: keytool is missing");
         return;
@@ -252,7 +251,9 @@ async fn settings_for_tls_and_passwords_reach_the_client() {
         }
         TestSink::new(&settings)
     };
-    for (tenant, mechanism, password) in [("plain", "PLAIN", "plain-secret"), ("scram", "SCRAM-SHA-512", "scram-secret")] {
+    for (tenant, mechanism, password) in
+        [("plain", "PLAIN", "plain-secret"), ("scram", "SCRAM-SHA-512", "scram-secret")]
+    {
         let sink = sink(mechanism, password);
         offer(&sink, tenant, "alice", 1);
         assert_eq!(sink.sink.close(LONG).await, 0, "{mechanism}");
@@ -290,6 +291,9 @@ async fn throughput() {
     }
     assert_eq!(sink.sink.close(LONG).await, 0);
     let seconds = start.elapsed().as_secs_f64();
-    println!("{:.0} events/s: {events} of 300 bytes in {seconds:.2} s, {refused} waits for room", events as f64 / seconds);
+    println!(
+        "{:.0} events/s: {events} of 300 bytes in {seconds:.2} s, {refused} waits for room",
+        events as f64 / seconds
+    );
     assert!(events as f64 / seconds >= 10_000., "the bar is 10 000 events/s");
 }

@@ -126,8 +126,7 @@ fn replay(
         }
     }
     let stopped = result.as_ref().err().map(ToString::to_string);
-    let text =
-        if options.json { report::replay_json(&all, stopped.as_deref()) } else { report::replay_text(&all) };
+    let text = if options.json { report::replay_json(&all, stopped.as_deref()) } else { report::replay_text(&all) };
     let _ = out.write_all(text.as_bytes());
     result
 }

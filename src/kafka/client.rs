@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
@@ -22,15 +23,6 @@ pub enum Report {
     Outcome(Ticket, Outcome),
     /// No broker is connected.
     Down,
-    /// A producer takes nothing any more.
-    Fatal(Which),
-}
-
-/// One producer of a client: the `number`th of its kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Which {
-    main: bool,
-    number: u64,
 }
 
 /// Takes reports; must not block.
@@ -38,7 +30,8 @@ pub type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
 
 struct Context {
     report: Reporter,
-    which: Which,
+    /// Tells of lost brokers: the other producer may just be idle.
+    main: bool,
     last_log: Mutex<Option<Instant>>,
 }
 
@@ -66,14 +59,8 @@ impl rdkafka::ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
-            // The other producer may be idle.
-            Some(Code::AllBrokersDown) if self.which.main => (self.report)(Report::Down),
-            Some(Code::Fatal) => {
-                tracing::error!(target: "librdkafka", reason, "kafka_client_fatal");
-                (self.report)(Report::Fatal(self.which));
-            }
-            _ => {}
+        if self.main && error.rdkafka_error_code() == Some(Code::AllBrokersDown) {
+            (self.report)(Report::Down);
         }
         if self.may_log() {
             tracing::warn!(target: "librdkafka", %error, reason, "kafka_client");
@@ -122,17 +109,15 @@ fn failure(error: &KafkaError) -> Failure {
 struct Maker {
     config: ClientConfig,
     report: Reporter,
-    /// The one in use.
-    which: Which,
+    main: bool,
     producer: Option<ThreadedProducer<Context>>,
     next: Option<Instant>,
 }
 
 impl Maker {
     fn make(&mut self, now: Instant) -> Result<(), KafkaError> {
-        self.which.number += 1;
         self.next = Some(now + REMAKE_EVERY);
-        let context = Context { report: self.report.clone(), which: self.which, last_log: Mutex::default() };
+        let context = Context { report: self.report.clone(), main: self.main, last_log: Mutex::default() };
         self.producer = Some(self.config.create_with_context(context)?);
         Ok(())
     }
@@ -153,26 +138,17 @@ pub struct Client {
     main: Maker,
     /// For lanes in trouble.
     apart: Maker,
+    restarts: IntCounter,
 }
 
 impl Client {
-    /// Fails when the library does not take the configuration. Does not wait for a broker.
-    pub fn new(config: ClientConfig, report: Reporter) -> Result<Client, KafkaError> {
-        let maker = |main| {
-            let which = Which { main, number: 0 };
-            Maker { config: config.clone(), report: report.clone(), which, producer: None, next: None }
-        };
+    /// Fails when the library does not take the configuration. Does not wait for a broker. `restarts` counts producers made
+    /// anew after a fatal error.
+    pub fn new(config: ClientConfig, report: Reporter, restarts: IntCounter) -> Result<Client, KafkaError> {
+        let maker = |main| Maker { config: config.clone(), report: report.clone(), main, producer: None, next: None };
         let (mut main, apart) = (maker(true), maker(false));
         main.make(Instant::now())?;
-        Ok(Client { main, apart })
-    }
-
-    /// Throws a dead producer away. The outcomes of what it had come before this returns.
-    pub fn bury(&mut self, which: Which) {
-        let maker = if which.main { &mut self.main } else { &mut self.apart };
-        if maker.which == which {
-            maker.producer = None;
-        }
+        Ok(Client { main, apart, restarts })
     }
 }
 
@@ -182,10 +158,16 @@ impl Producer for Client {
         let Some(producer) = maker.get() else { return Err(NotTaken::Busy) };
         let record = BaseRecord::with_opaque_to(topic, Box::new(ticket)).key(key).payload(value);
         let Err((error, _record)) = producer.send(record) else { return Ok(()) };
+        if let Some((code, reason)) = producer.client().fatal_error() {
+            tracing::error!(%code, reason, "kafka_client_restarts");
+            self.restarts.inc();
+            // What it still had is reported before this returns.
+            maker.producer = None;
+            return Err(NotTaken::Busy);
+        }
         match error.rdkafka_error_code() {
-            Some(Code::QueueFull | Code::Fatal) => Err(NotTaken::Busy),
+            Some(Code::QueueFull) => Err(NotTaken::Busy),
             Some(Code::MessageSizeTooLarge) => Err(NotTaken::TooLarge),
-            _ if producer.client().fatal_error().is_some() => Err(NotTaken::Busy),
             _ => Err(NotTaken::Failed(failure(&error))),
         }
     }

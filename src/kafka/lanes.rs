@@ -135,8 +135,7 @@ struct Lane {
 
 impl Lane {
     fn new(id: &LaneId) -> Lane {
-        let topic =
-            if id.stage == Stage::Event { event_topic(&id.tenant) } else { dead_letter_topic(&id.tenant) };
+        let topic = if id.stage == Stage::Event { event_topic(&id.tenant) } else { dead_letter_topic(&id.tenant) };
         let rows = HashMap::new();
         let (ready, apart_until) = (VecDeque::new(), None);
         Lane { topic, rows, ready, in_flight: 0, crowded: false, suspects: 0, has_turn: false, apart_until }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
@@ -21,6 +21,9 @@ const ASK: Duration = Duration::from_secs(20);
 const BATCH: usize = 200;
 const BATCH_BYTES: usize = 8 << 20;
 const SEND: Duration = Duration::from_secs(30);
+
+/// A coordinator that is still being found is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Why a command went no further.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +111,7 @@ impl Letters {
     fn done(&self, topic: &str, partition: i32) -> Result<Done, LetterError> {
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition);
-        let list = self.consumer.committed_offsets(list, ASK).map_err(kafka(topic))?;
+        let list = patiently(|| self.consumer.committed_offsets(list.clone(), ASK)).map_err(kafka(topic))?;
         let element = list.find_partition(topic, partition);
         Ok(element.map_or_else(Done::default, |element| match element.offset() {
             Offset::Offset(next) => Done::read(next, element.metadata()),
@@ -122,7 +125,7 @@ impl Letters {
         let mut element = list.add_partition(topic, partition);
         element.set_offset(Offset::Offset(next)).map_err(kafka(topic))?;
         element.set_metadata(&metadata);
-        self.consumer.commit(&list, CommitMode::Sync).map_err(kafka(topic))
+        patiently(|| self.consumer.commit(&list, CommitMode::Sync)).map_err(kafka(topic))
     }
 
     /// Hands every letter of the partition that is there now to `see`, oldest first.
@@ -169,6 +172,31 @@ impl Letters {
             }
         }
     }
+}
+
+/// Asks again while the group has no coordinator; the broker makes the group's topic on its first use.
+fn patiently<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let start = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if is_passing(&error) && start.elapsed() < ASK => std::thread::sleep(ASK_AGAIN),
+            answer => return answer,
+        }
+    }
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::WaitingForCoordinator
+                | Code::BrokerTransportFailure
+        )
+    )
 }
 
 fn letter(message: OwnedMessage, done: &Done) -> Letter {
@@ -224,12 +252,7 @@ impl<'a> Replay<'a> {
         self.send(tenant, &mut batch, &mut tell)
     }
 
-    fn send(
-        &self,
-        tenant: &str,
-        batch: &mut Batch,
-        tell: &mut impl FnMut(&Letter, Fate),
-    ) -> Result<(), LetterError> {
+    fn send(&self, tenant: &str, batch: &mut Batch, tell: &mut impl FnMut(&Letter, Fate)) -> Result<(), LetterError> {
         let (chosen, dead, topic) = (std::mem::take(&mut batch.chosen), dead_letter_topic(tenant), event_topic(tenant));
         batch.bytes = 0;
         if chosen.is_empty() {

@@ -87,7 +87,6 @@ fn run(inbox: &Inbox, mut lanes: Lanes, mut client: Client) {
                 Input::Report(Report::Outcome(ticket, outcome)) => lanes.outcome(&ticket, outcome, now),
                 Input::Report(Report::Down) => lanes.brokers_down(now),
                 // The outcomes of what it had are in the inbox afterwards.
-                Input::Report(Report::Fatal(which)) => client.bury(which),
                 Input::End(answer) => end = Some(answer),
             }
         }

@@ -161,7 +161,11 @@ mod tests {
         let none = Retries { tries: 3, backoff: Duration::ZERO };
         assert_eq!(none.pause(9), Duration::ZERO);
         let short = Retries { tries: 20, backoff: Duration::from_millis(1) };
-        assert_eq!((short.pause(11).as_millis(), short.pause(20).as_millis()), (1_024, 1_024), "the exponent ends at 10");
+        assert_eq!(
+            (short.pause(11).as_millis(), short.pause(20).as_millis()),
+            (1_024, 1_024),
+            "the exponent ends at 10"
+        );
     }
 
     fn connection(properties: &[(&str, &str)]) -> Connection {

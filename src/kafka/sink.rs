@@ -38,7 +38,8 @@ impl KafkaSink {
         let report = Arc::new(move |report| {
             reports.put(Input::Report(report));
         });
-        let client = Client::new(config.producer()?, report).map_err(|error| explain(&error))?;
+        let restarts = metrics.mq_client_restarts_total.with_label_values::<&str>(&[]);
+        let client = Client::new(config.producer()?, report, restarts).map_err(|error| explain(&error))?;
         let lanes = Lanes::new(Policy::of(config), Tally::new(metrics.clone()));
         let thread = pump::start(inbox.clone(), lanes, client).map_err(|error| KafkaMistake(error.to_string()))?;
         let quota = Quota::new(config.limits, metrics.clone());

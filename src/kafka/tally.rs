@@ -57,9 +57,7 @@ impl Tally {
         match stage {
             Stage::Event => self.metrics.mq_failed_total.with_label_values(&[tenant, "event", kind.label()]).inc(),
             Stage::DeadLetter => {}
-            Stage::Second => {
-                self.metrics.mq_dlq_fallback_failed_total.with_label_values(&[tenant, kind.label()]).inc()
-            }
+            Stage::Second => self.metrics.mq_dlq_fallback_failed_total.with_label_values(&[tenant, kind.label()]).inc(),
         }
     }
 

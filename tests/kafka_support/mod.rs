@@ -154,6 +154,9 @@ pub struct TestSink {
 
 impl TestSink {
     pub fn new(config: &KafkaConfig) -> TestSink {
+        if std::env::var_os("MICS_TEST_LOG").is_some() {
+            let _ = mics::logs::init(mics::config::LogFormat::Text, "debug", "test");
+        }
         let metrics = Metrics::new(Registry::new()).expect("metrics");
         let encode = |event: &Event| {
             let head = format!("{}|{}|", event.user, event.msg_id);
@@ -167,7 +170,8 @@ impl TestSink {
     pub fn count(&self, name: &str, tenant: &str, label: &str) -> u64 {
         let families = self.metrics.registry.gather();
         let family = families.iter().find(|family| family.name() == format!("mics_mq_{name}"));
-        let has = |metric: &&prometheus::proto::Metric, value: &str| metric.get_label().iter().any(|l| l.value() == value);
+        let has =
+            |metric: &&prometheus::proto::Metric, value: &str| metric.get_label().iter().any(|l| l.value() == value);
         let series = family.into_iter().flat_map(|family| family.get_metric());
         let series = series.filter(|metric| has(metric, tenant) && (label.is_empty() || has(metric, label)));
         series.map(|metric| metric.get_counter().get_value() as u64).sum()

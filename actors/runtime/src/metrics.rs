@@ -102,6 +102,7 @@ metrics! {
         mq_dlq_fallback_failed_total ["tenant", "event_type"] "Tries of kept dead letters that failed.";
         mq_dlq_fallback_retried_total ["tenant", "event_type"] "Pauses before another try of a kept dead letter.";
         mq_dlq_fallback_dropped_total ["tenant", "reason"] "Dead letters that could not be kept.";
+        mq_client_restarts_total [] "Kafka clients made anew after a fatal error.";
         redis_fallback_total ["tenantId", "op"] "Directory calls answered from what this node knows.";
         admission_unregister_failed_total ["tenant"] "Routes that could not be withdrawn at once.";
         admission_unregister_retry_ok_total ["tenant"] "Routes withdrawn by another attempt.";
