@@ -124,10 +124,9 @@ impl Maker {
 
     fn get(&mut self) -> Option<&ThreadedProducer<Context>> {
         let now = Instant::now();
-        if self.producer.is_none() && self.next.is_none_or(|next| now >= next) {
-            if let Err(error) = self.make(now) {
-                tracing::error!(error = %explain(&error), "kafka_client_not_made");
-            }
+        let due = self.producer.is_none() && self.next.is_none_or(|next| now >= next);
+        if due && let Err(error) = self.make(now) {
+            tracing::error!(error = %explain(&error), "kafka_client_not_made");
         }
         self.producer.as_ref()
     }

@@ -56,11 +56,10 @@ impl Done {
             return;
         }
         let (mut start, mut end) = (offset, offset + 1);
-        if let Some((before, until)) = self.ranges.range(..offset).next_back().map(|(s, e)| (*s, *e)) {
-            if until == start {
-                self.ranges.remove(&before);
-                start = before;
-            }
+        let before = self.ranges.range(..offset).next_back().map(|(s, e)| (*s, *e));
+        if let Some((before, _)) = before.filter(|(_, until)| *until == start) {
+            self.ranges.remove(&before);
+            start = before;
         }
         if let Some(after) = self.ranges.remove(&end) {
             end = after;

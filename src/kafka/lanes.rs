@@ -7,6 +7,7 @@
 //! and nothing more of the row before all of the run is settled. So a failed event goes first again, in its place. If
 //! events behind it in its run were stored all the same, its place is gone: it becomes a dead letter.
 
+mod seam;
 #[cfg(test)]
 mod tests;
 
@@ -14,12 +15,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mics_domain::event::EventType;
 use mics_domain::ports::EventRefused;
 use tokio::time::Instant;
 
-use super::quota::Slot;
-use super::settings::{KafkaConfig, Retries, dead_letter_topic, event_topic};
+pub use self::seam::{Failure, Item, LaneId, NotTaken, Outcome, Policy, Producer, Stage, Ticket};
+use super::settings::{dead_letter_topic, event_topic};
 use super::tally::Tally;
 
 /// Events of one lane in flight, at most.
@@ -32,73 +32,6 @@ pub const PROBE_EVERY: Duration = Duration::from_millis(500);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How long a lane that saw failures is kept apart from the others.
 pub const APART: Duration = Duration::from_secs(30);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
-    Event,
-    DeadLetter,
-    /// The second queue: dead letters whose topic refused them.
-    Second,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct LaneId {
-    pub tenant: Arc<str>,
-    pub stage: Stage,
-}
-
-/// An event as it is sent.
-pub struct Item {
-    pub tenant: Arc<str>,
-    pub user: Arc<str>,
-    pub kind: EventType,
-    pub value: Vec<u8>,
-    pub slot: Slot,
-    /// Failed tries in this lane.
-    pub tries: u32,
-    /// Was in a batch that was too large, and must show alone whether it's the cause.
-    pub suspect: bool,
-}
-
-/// Names one sent event; comes back with its outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ticket {
-    pub lane: LaneId,
-    pub user: Arc<str>,
-    run: u64,
-    place: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// May pass: time-outs, unknown topics.
-    Passing,
-    /// The topic takes nothing, e.g. its name is not valid or it may not be written.
-    Refused,
-    /// The broker found the batch too large.
-    TooLarge,
-    /// The client was thrown away. Says nothing about the event.
-    Abandoned,
-}
-
-pub type Outcome = Result<(), Failure>;
-
-/// Why the library did not take an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotTaken {
-    /// No room, or no client at the moment.
-    Busy,
-    /// The event is larger than any broker may be given.
-    TooLarge,
-    Failed(Failure),
-}
-
-/// The client library, as lanes see it.
-pub trait Producer {
-    /// Takes the event and answers later with its ticket. `apart`: by the client for lanes in trouble, because a refused
-    /// batch makes a client stop and renumber everything that it has in flight.
-    fn send(&mut self, topic: &str, key: &[u8], value: &[u8], ticket: Ticket, apart: bool) -> Result<(), NotTaken>;
-}
 
 enum Place {
     Sent(Item),
@@ -147,27 +80,6 @@ impl Lane {
 
     fn may_send(&self) -> bool {
         !self.ready.is_empty() && self.in_flight < self.window()
-    }
-}
-
-/// Tries and pauses.
-#[derive(Debug, Clone, Copy)]
-pub struct Policy {
-    pub events: Retries,
-    pub second: Retries,
-}
-
-impl Policy {
-    pub fn of(config: &KafkaConfig) -> Policy {
-        Policy { events: config.retries, second: config.second_retries }
-    }
-
-    fn of_stage(&self, stage: Stage) -> Retries {
-        match stage {
-            Stage::Event => self.events,
-            Stage::DeadLetter => Retries { tries: 1, backoff: Duration::ZERO },
-            Stage::Second => self.second,
-        }
     }
 }
 
@@ -458,7 +370,7 @@ impl Lanes {
         match (id.stage, next) {
             (Stage::Event, _) => self.push_into(Stage::DeadLetter, item),
             (Stage::DeadLetter, Next::Nowhere) => self.tally.lost(&id.tenant, "dlq_failed", now),
-            (Stage::DeadLetter, _) => match item.slot.to_second() {
+            (Stage::DeadLetter, _) => match item.slot.move_to_second() {
                 Ok(()) => {
                     self.tally.kept_second(&item.tenant, item.kind);
                     self.push_into(Stage::Second, item);

@@ -118,7 +118,7 @@ impl Slot {
     }
 
     /// From the first queue into the second. On refusal nothing changes; `Off` = there is no second queue.
-    pub fn to_second(&mut self) -> Result<(), EventRefused> {
+    pub fn move_to_second(&mut self) -> Result<(), EventRefused> {
         let limits = self.quota.limits;
         if limits.second == 0 {
             return Err(EventRefused::Off);
@@ -204,9 +204,9 @@ mod tests {
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let (mut first, mut second, mut third) =
             (quota.take(&a).unwrap(), quota.take(&a).unwrap(), quota.take(&b).unwrap());
-        assert_eq!(first.to_second(), Ok(()));
-        assert_eq!(second.to_second(), Err(EventRefused::TenantQuota));
-        assert_eq!(third.to_second(), Err(EventRefused::QueueFull));
+        assert_eq!(first.move_to_second(), Ok(()));
+        assert_eq!(second.move_to_second(), Err(EventRefused::TenantQuota));
+        assert_eq!(third.move_to_second(), Err(EventRefused::QueueFull));
         assert!(quota.take(&a).is_ok(), "the first queue has one more place");
         assert_eq!(quota.metrics.mq_pending.with_label_values(&["a", "dlq_fallback"]).get(), 1);
         drop((first, second, third));
@@ -216,6 +216,6 @@ mod tests {
     #[test]
     fn without_a_second_queue_there_is_none() {
         let quota = quota(Limits { second: 0, ..LIMITS });
-        assert_eq!(quota.take(&"a".into()).unwrap().to_second(), Err(EventRefused::Off));
+        assert_eq!(quota.take(&"a".into()).unwrap().move_to_second(), Err(EventRefused::Off));
     }
 }

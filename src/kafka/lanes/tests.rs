@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use mics_actors::metrics::Metrics;
+use mics_domain::event::EventType;
 use prometheus::Registry;
 use proptest::prelude::*;
 
 use super::*;
 use crate::kafka::quota::{Limits, Quota};
+use crate::kafka::settings::Retries;
 
 #[derive(Debug, Clone)]
 struct Sent {
