@@ -20,7 +20,8 @@ for option in "$@"; do
 done
 
 # package: command that shows it is there, or none when only dpkg can tell.
-PACKAGES="build-essential:make pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server chromium:chromium"
+PACKAGES="build-essential:make pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server
+nginx-light:nginx python3-yaml: chromium:chromium"
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOG=$(mktemp) || exit 1
 trap 'rm -f "$LOG"' EXIT
@@ -107,6 +108,7 @@ run_all() {
   RELEASE=$((${#FAILED[@]} == failed ? 1 : 0))
   browser_test
   step autobahn scripts/autobahn.sh
+  step deploy tests/deploy/check.py
 }
 
 set_up

@@ -10,7 +10,7 @@ use actix_server::ServerHandle;
 use mics_actors::metrics::Metrics;
 use mics_actors::node::{Node, Ports};
 use mics_actors::ports::{EventsOff, MemoryDirectory, MemoryEvents, MemoryLink, PeerNode};
-use mics_actors::settings::{Settings, TenantSettings};
+use mics_actors::settings::{Settings, TenantSettings, Withdrawal};
 use mics_domain::breaker::BreakerPolicy;
 use mics_domain::delivery::Delivery;
 use mics_domain::offline::OfflineLimits;
@@ -18,7 +18,7 @@ use mics_domain::policy::HookDefaults;
 use mics_domain::ports::{Directory, EventSink, Hooks, PeerAnswer, PeerCall, PeerLink};
 use mics_domain::tenant::Secret;
 
-use crate::config::{GatewayConfig, Mode};
+use crate::config::{DedupMode, GatewayConfig, Mode};
 use crate::grpc::{GrpcLink, LinkSettings, NodeServer, ServerSettings};
 use crate::hookmock::{EmbeddedHooks, MockSettings, MockTenant};
 use crate::hooks::client::{HostRules, HttpHookSettings, HttpHooks};
@@ -101,7 +101,7 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
     let metrics = Metrics::new(prometheus::Registry::new()).map_err(other)?;
 
     let grpc_late = Arc::new(Late::default());
-    let grpc = node_server(config, &grpc_late).map_err(other)?;
+    let grpc = node_server(config, &grpc_late, &metrics).map_err(other)?;
     let kafka = kafka(config, &metrics)?;
     let directory = directory(config, &grpc)?;
     let alone = directory.standalone();
@@ -238,12 +238,14 @@ impl Late {
 }
 
 /// The node-to-node service; a node that stands alone has none.
-fn node_server(config: &GatewayConfig, node: &Arc<Late>) -> io::Result<Option<NodeServer>> {
+fn node_server(config: &GatewayConfig, node: &Arc<Late>, metrics: &Metrics) -> io::Result<Option<NodeServer>> {
     if config.redis_connection.is_none() {
         return Ok(None);
     }
     let token = config.cluster_grpc_token.as_ref().map(|token| token.expose().to_owned());
-    let settings = ServerSettings { token, max_message_bytes: config.max_message_bytes + GRPC_OVERHEAD, threads: 1 };
+    let unauthorized = metrics.grpc_unauthorized_total.with_label_values::<&str>(&[]);
+    let max_message_bytes = config.max_message_bytes + GRPC_OVERHEAD;
+    let settings = ServerSettings { token, max_message_bytes, threads: 1, unauthorized };
     let late = node.clone();
     NodeServer::start(&settings, node.clone(), Arc::new(move || late.next_delivery())).map(Some)
 }
@@ -300,6 +302,7 @@ fn settings(config: &GatewayConfig, mode: Mode) -> Settings {
         max_connections: connection_limit(config.max_connections),
         max_pending_handshakes: config.max_pending_handshakes,
         dedup_max_records: config.dedup_max_records_per_tenant,
+        dedup_shared: config.dedup_mode == DedupMode::Redis,
         keepalive: config.ws_keepalive_interval,
         offline: OfflineLimits {
             max_messages_per_user: config.offline_buffer_max_messages_per_user,
@@ -311,6 +314,11 @@ fn settings(config: &GatewayConfig, mode: Mode) -> Settings {
         group_max_members: config.group_members_max_users,
         route_cache_ttl: config.local_route_cache_ttl,
         route_cache_bytes: config.local_route_cache_size_bytes as u64,
+        withdrawal: Withdrawal {
+            capacity: config.admission_unregister_retry_queue_capacity,
+            attempts: config.admission_unregister_retry_max_attempts,
+            backoff: config.admission_unregister_retry_backoff,
+        },
         hooks: HookDefaults {
             max_concurrency: config.hook_max_concurrency.unsigned_abs(),
             queue_timeout_ms: config.hook_queue_timeout.as_millis() as u64,

@@ -39,7 +39,9 @@ async fn keeps_the_contract_of_the_port() {
 #[tokio::test]
 async fn callers_without_the_token_are_refused_and_counted() {
     let node = Arc::<Recorder>::default();
-    let (server, endpoint) = start(node.clone(), Some("s3cret"));
+    let settings = server_settings(Some("s3cret"));
+    let server = NodeServer::start(&settings, node.clone(), grpc::next_id()).expect("a server");
+    let endpoint = format!("http://{}", server.listen(LOOPBACK).expect("a port"));
     let with =
         |token: Option<&str>| link(&server, &LinkSettings { token: token.map(str::to_owned), ..link_settings() });
     for wrong in [None, Some(""), Some("s3cre"), Some("s3crets")] {
@@ -50,7 +52,7 @@ async fn callers_without_the_token_are_refused_and_counted() {
         assert_eq!(link.counts().forward_failures, [("Unauthenticated", 1)]);
         assert_eq!(link.counts().call_failures, [("Unauthenticated", 1)]);
     }
-    assert_eq!(server.unauthorized(), 8);
+    assert_eq!(settings.unauthorized.get(), 8);
     assert!(node.deliveries().is_empty() && node.calls().is_empty());
     let right = with(Some("s3cret"));
     assert_eq!(right.forward(&endpoint, &delivery(1), &users(&["bob"])).await, Ok(vec![3]));
@@ -216,7 +218,7 @@ async fn the_reference_nodes_offline_calls_work() {
     };
     for (ttl_seconds, ttl_ms) in [(0, 300_000), (-1, 300_000), (7, 7_000)] {
         assert!(peer.buffer_offline(put("bob", ttl_seconds)).await.expect("an answer").into_inner().ok);
-        let Some(PeerCall::Place { tenant, kept }) = node.calls().pop() else { panic!("{:?}", node.calls()) };
+        let Some(PeerCall::Place { tenant, kept, .. }) = node.calls().pop() else { panic!("{:?}", node.calls()) };
         assert_eq!((&*tenant, &*kept[0].user, kept[0].ttl_ms, kept[0].devices.len()), ("t1", "bob", ttl_ms, 0));
         assert_eq!(kept[0].frame, frame::binary(b"a server frame"));
     }

@@ -168,7 +168,7 @@ pub const VARS: &[Var] = &[
     var(Area::Sessions, "MAX_MESSAGE_BYTES", int(0, 64 * MIB), "1048576", "bytes", "Longest message body; 0 = no limit."),
     var(Area::Sessions, "SESSION_OUTBOX_MAX_BYTES", int(64 * KIB, 256 * MIB), "4194304", "bytes", "Most bytes waiting for one client; more close it with 4408. A single message always fits."),
     var(Area::Sessions, "SESSION_PIPELINE_WINDOW", int(1, 256), "16", "messages", "Most messages of one client being checked at a time; when full its socket is not read."),
-    var(Area::Sessions, "DEDUP_MODE", Kind::Choice { words: &["memory", "redis"], strict: false }, "memory", "", "Where message ids already seen are kept; another word means `memory`."),
+    var(Area::Sessions, "DEDUP_MODE", Kind::Choice { words: &["memory", "redis"], strict: false }, "memory", "", "Where messages already answered SENT are known: `memory` on the node that sent them, `redis` (two hashes for a minute) on all nodes; another word means `memory`."),
     var(Area::Sessions, "DEDUP_MAX_RECORDS_PER_TENANT", int(1, 100 * MILLION), "500000", "messages", "Most message ids remembered per tenant; the oldest go first."),
     // Offline
     var(Area::Offline, "OFFLINE_BUFFER_MAX_MESSAGES_PER_USER", int(0, MILLION), "128", "messages", "Ring size per user, the oldest go first; 0 = off."),

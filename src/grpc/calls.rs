@@ -1,5 +1,4 @@
-//! Calls to another node that are not forwards: one request, one answer, a deadline, one repetition. They respect the
-//! peer's circuit and don't move it.
+//! Calls to another node that are not forwards: one request, one answer, a deadline, one repetition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tonic::{Code, Status};
 
 use super::counts::Counters;
-use super::peer::{Client, PAUSE, Peer, link_error, may_pass};
+use super::peer::{CallPass, Client, PAUSE, Peer, link_error, may_pass};
 use super::wire::{self, CallRequest};
 
 /// From here on a `Place` is large, and has [`LARGE_TIMES`] the time.
@@ -30,7 +29,7 @@ pub(super) fn start(
     call: PeerCall,
     runtime: &Handle,
 ) -> Result<JoinHandle<Result<PeerAnswer, LinkError>>, LinkError> {
-    peer.check_circuit()?;
+    let pass = CallPass::admit(peer)?;
     let Ok(permit) = peer.calls.clone().try_acquire_owned() else {
         return Err(peer.overflow("calls"));
     };
@@ -39,9 +38,14 @@ pub(super) fn start(
     Ok(runtime.spawn(async move {
         let _permit = permit;
         let answer = match call {
-            PeerCall::Place { tenant, kept } => place(&peer, tenant, kept).await,
+            PeerCall::Place { tenant, kept, view } => place(&peer, tenant, kept, view).await,
             call => within_deadline(&peer, call).await,
         };
+        match &answer {
+            Ok(_) => pass.success(),
+            Err(status) if may_pass(status.code()) => pass.failure(status.code()),
+            Err(_) => {}
+        }
         answer.map_err(|status| {
             peer.counters.call_failures.add(status.code());
             link_error(&status)
@@ -50,13 +54,14 @@ pub(super) fn start(
 }
 
 /// In parts that fit a message; each has a deadline of its own.
-async fn place(peer: &Peer, tenant: Arc<str>, kept: Vec<Kept>) -> Result<PeerAnswer, Status> {
+async fn place(peer: &Peer, tenant: Arc<str>, kept: Vec<Kept>, view: u64) -> Result<PeerAnswer, Status> {
     let mut all = Vec::with_capacity(kept.len());
     // The tenant's id has to fit as well.
     let max_bytes = PART_BYTES.min(peer.max_message_bytes.saturating_sub(tenant.len() + FRAMING));
     for kept in parts(kept, max_bytes) {
-        match within_deadline(peer, PeerCall::Place { tenant: tenant.clone(), kept }).await? {
+        match within_deadline(peer, PeerCall::Place { tenant: tenant.clone(), kept, view }).await? {
             PeerAnswer::Placed(placed) => all.extend(placed),
+            PeerAnswer::Leaving => return Ok(PeerAnswer::Leaving),
             _ => return Err(Status::internal("the peer answered another question")),
         }
     }
@@ -130,7 +135,10 @@ async fn send(mut client: Client, request: CallRequest) -> Result<PeerAnswer, St
     match request {
         CallRequest::Place(request) => {
             let frames = request.kept.len();
-            let placed = client.place(request).await?.into_inner().placed;
+            let placed = match client.place(request).await {
+                Err(status) if status.code() == Code::FailedPrecondition => return Ok(PeerAnswer::Leaving),
+                answer => answer?.into_inner().placed,
+            };
             if placed.len() != frames {
                 return Err(Status::data_loss("answer does not match the frames given"));
             }

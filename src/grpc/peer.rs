@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mics_domain::breaker::{Admit, Breaker, BreakerPolicy, BreakerState};
+use mics_domain::breaker::{Admit, Breaker, BreakerPolicy};
 use mics_domain::ports::LinkError;
 use mics_proto::node::node_gateway_client::NodeGatewayClient;
 use tokio::sync::Semaphore;
@@ -164,12 +164,18 @@ impl Peer {
         self.heard_us.load(Ordering::Relaxed) < us
     }
 
-    /// Error: the circuit is open.
-    pub fn check_circuit(&self) -> Result<(), LinkError> {
-        if lock(&self.breaker).state(self.now_ms()) == BreakerState::Open {
-            return Err(self.circuit_open());
+    fn admit(&self) -> Result<Admit, LinkError> {
+        match lock(&self.breaker).admit(self.now_ms(), self.policy) {
+            Admit::Refused => Err(self.circuit_open()),
+            admit => Ok(admit),
         }
-        Ok(())
+    }
+
+    fn failed(&self, admit: Admit, code: Code) {
+        if lock(&self.breaker).failure(admit, self.now_ms(), self.policy) {
+            Counters::add(&self.counters.circuit_openings, 1);
+            tracing::warn!(endpoint = %self.endpoint, status = ?code, "grpc_circuit_opened");
+        }
     }
 
     /// Too many of `what` wait already.
@@ -205,10 +211,7 @@ impl Pass {
         if peer.waiting_bytes.load(Ordering::Relaxed) > MAX_WAITING_BYTES {
             return Err(peer.overflow("bytes"));
         }
-        let admit = lock(&peer.breaker).admit(peer.now_ms(), peer.policy);
-        if admit == Admit::Refused {
-            return Err(peer.circuit_open());
-        }
+        let admit = peer.admit()?;
         peer.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Pass { peer: peer.clone(), admit, bytes, spent: false })
     }
@@ -220,12 +223,8 @@ impl Pass {
 
     pub fn failure(mut self, code: Code) {
         self.spent = true;
-        let peer = &self.peer;
-        peer.counters.forward_failures.add(code);
-        if lock(&peer.breaker).failure(self.admit, peer.now_ms(), peer.policy) {
-            Counters::add(&peer.counters.circuit_openings, 1);
-            tracing::warn!(endpoint = %peer.endpoint, status = ?code, "grpc_circuit_opened");
-        }
+        self.peer.counters.forward_failures.add(code);
+        self.peer.failed(self.admit, code);
     }
 }
 
@@ -234,6 +233,39 @@ impl Drop for Pass {
         self.peer.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         if !self.spent {
             lock(&self.peer.breaker).release(self.admit);
+        }
+    }
+}
+
+/// A call that was admitted; otherwise like [`Pass`].
+pub(super) struct CallPass {
+    peer: Arc<Peer>,
+    admit: Option<Admit>,
+}
+
+impl CallPass {
+    /// Error: the circuit is open.
+    pub fn admit(peer: &Arc<Peer>) -> Result<Self, LinkError> {
+        Ok(CallPass { peer: peer.clone(), admit: Some(peer.admit()?) })
+    }
+
+    pub fn success(mut self) {
+        if let Some(admit) = self.admit.take() {
+            lock(&self.peer.breaker).success(admit);
+        }
+    }
+
+    pub fn failure(mut self, code: Code) {
+        if let Some(admit) = self.admit.take() {
+            self.peer.failed(admit, code);
+        }
+    }
+}
+
+impl Drop for CallPass {
+    fn drop(&mut self) {
+        if let Some(admit) = self.admit.take() {
+            lock(&self.peer.breaker).release(admit);
         }
     }
 }

@@ -10,11 +10,13 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream};
 use mics_actors::ports::PeerNode;
 use mics_proto::node::node_gateway_server::NodeGatewayServer;
+use prometheus::IntCounter;
 use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Status};
 
@@ -23,6 +25,7 @@ use super::{CONNECTION_WINDOW, STREAM_WINDOW, TOKEN_HEADER};
 
 /// Sockets handed over and not yet served.
 const WAITING_SOCKETS: usize = 1024;
+const WARN_EVERY_S: u64 = 5;
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
@@ -33,6 +36,8 @@ pub struct ServerSettings {
     pub max_message_bytes: usize,
     /// Threads of the gRPC runtime, at least 1.
     pub threads: usize,
+    /// Counts calls refused for want of the token.
+    pub unauthorized: IntCounter,
 }
 
 /// Compares digests, so that the time taken says nothing about how much of a guess was right.
@@ -45,7 +50,9 @@ fn same_secret(a: &[u8], b: &[u8]) -> bool {
 #[derive(Clone)]
 struct Guard {
     token: Option<Arc<str>>,
-    refused: Arc<AtomicU64>,
+    unauthorized: IntCounter,
+    started: Instant,
+    last_warning_s: Arc<AtomicU64>,
 }
 
 impl tonic::service::Interceptor for Guard {
@@ -55,8 +62,13 @@ impl tonic::service::Interceptor for Guard {
         if shown.is_some_and(|shown| same_secret(shown.as_bytes(), token.as_bytes())) {
             return Ok(request);
         }
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(peer = ?request.remote_addr(), "grpc_unauthorized");
+        self.unauthorized.inc();
+        let (now, last) = (self.started.elapsed().as_secs(), self.last_warning_s.load(Ordering::Relaxed));
+        // Anybody can ask on the public port: a line per refusal would be a way to fill the disk.
+        if now >= last + WARN_EVERY_S || self.unauthorized.get() == 1 {
+            self.last_warning_s.store(now, Ordering::Relaxed);
+            tracing::warn!(peer = ?request.remote_addr(), total = self.unauthorized.get(), "grpc_unauthorized");
+        }
         Err(Status::unauthenticated("unauthorized"))
     }
 }
@@ -94,7 +106,6 @@ fn incoming(sockets: mpsc::Receiver<std::net::TcpStream>) -> impl Stream<Item = 
 pub struct NodeServer {
     runtime: Option<Runtime>,
     sockets: Sockets,
-    refused: Arc<AtomicU64>,
     stop: Option<watch::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -105,9 +116,13 @@ impl NodeServer {
         let threads = settings.threads.max(1);
         let runtime =
             Builder::new_multi_thread().worker_threads(threads).thread_name("mics-grpc").enable_all().build()?;
-        let refused = Arc::new(AtomicU64::new(0));
         let token = settings.token.as_deref().map(Arc::from);
-        let guard = Guard { token, refused: refused.clone() };
+        let guard = Guard {
+            token,
+            unauthorized: settings.unauthorized.clone(),
+            started: Instant::now(),
+            last_warning_s: Arc::default(),
+        };
         let (stop, mut stopped) = watch::channel(());
         let gateway = NodeGatewayServer::new(Service { node, next_id, stopping: stopped.clone() })
             .max_decoding_message_size(settings.max_message_bytes)
@@ -127,13 +142,7 @@ impl NodeServer {
                 tracing::error!(%error, "grpc_server_ended");
             }
         });
-        Ok(NodeServer {
-            runtime: Some(runtime),
-            sockets: Sockets(sender),
-            refused,
-            stop: Some(stop),
-            serving: Some(serving),
-        })
+        Ok(NodeServer { runtime: Some(runtime), sockets: Sockets(sender), stop: Some(stop), serving: Some(serving) })
     }
 
     pub fn sockets(&self) -> Sockets {
@@ -143,11 +152,6 @@ impl NodeServer {
     /// The runtime's handle, for the link to the other nodes. `None` once stopped.
     pub fn handle(&self) -> Option<Handle> {
         self.runtime.as_ref().map(|runtime| runtime.handle().clone())
-    }
-
-    /// Calls refused for want of the token.
-    pub fn unauthorized(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
     }
 
     /// Serves a port of its own as well. Answers the address, so that port 0 can be asked for.

@@ -122,12 +122,8 @@ impl NodeGateway for Service {
             ttl_ms: TenantConfig::seconds_or(ttl_seconds, TenantConfig::DEFAULT_OFFLINE_TTL_SECONDS),
             devices: Vec::new(),
         };
-        let PeerAnswer::Placed(placed) =
-            self.node.answer(PeerCall::Place { tenant: tenant_id.into(), kept: vec![kept] })
-        else {
-            return wrong_answer();
-        };
-        let ok = placed == [true];
+        let place = PeerCall::Place { tenant: tenant_id.into(), kept: vec![kept], view: 0 };
+        let ok = self.node.answer(place) == PeerAnswer::Placed(vec![true]);
         let reason = if ok { String::new() } else { "offline buffer full".to_owned() };
         Ok(Response::new(ForwardAck { ok, reason, sessions_reached: Vec::new() }))
     }
@@ -143,7 +139,7 @@ impl NodeGateway for Service {
         let PeerAnswer::Leased { kept, .. } = self.node.answer(lease) else { return wrong_answer() };
         if !kept.is_empty() {
             let taken = kept.iter().map(|kept| kept.id).collect();
-            self.node.answer(PeerCall::Settle { tenant, user, taken, released: Vec::new() });
+            self.node.answer(PeerCall::Settle { tenant, user, device: "".into(), taken, released: Vec::new() });
         }
         let server_frames: Vec<Bytes> = kept.iter().map(|kept| frame::payload(&kept.frame)).collect();
         Ok(Response::new(DrainOfflineResponse { server_frames }))
@@ -162,6 +158,7 @@ impl NodeGateway for Service {
     async fn place(&self, request: Request<PlaceRequest>) -> Result<Response<PlaceResponse>, Status> {
         match self.answer(CallRequest::Place(request.into_inner()))? {
             PeerAnswer::Placed(placed) => Ok(Response::new(PlaceResponse { placed })),
+            PeerAnswer::Leaving => Err(Status::failed_precondition("this node is leaving")),
             _ => wrong_answer(),
         }
     }

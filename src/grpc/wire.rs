@@ -75,9 +75,9 @@ pub enum CallRequest {
 
 pub fn call_request(call: PeerCall) -> CallRequest {
     match call {
-        PeerCall::Place { tenant, kept } => {
+        PeerCall::Place { tenant, kept, view } => {
             let kept = kept.into_iter().map(kept_frame).collect();
-            CallRequest::Place(PlaceRequest { tenant_id: tenant.to_string(), kept })
+            CallRequest::Place(PlaceRequest { tenant_id: tenant.to_string(), kept, view })
         }
         PeerCall::Lease { tenant, user, device, hold_ms } => CallRequest::Lease(LeaseRequest {
             tenant_id: tenant.to_string(),
@@ -85,9 +85,10 @@ pub fn call_request(call: PeerCall) -> CallRequest {
             device_id: device.to_string(),
             hold_ms,
         }),
-        PeerCall::Settle { tenant, user, taken, released } => CallRequest::Settle(SettleRequest {
+        PeerCall::Settle { tenant, user, device, taken, released } => CallRequest::Settle(SettleRequest {
             tenant_id: tenant.to_string(),
             user_id: user.to_string(),
+            device_id: device.to_string(),
             taken: taken.into_iter().map(id_bytes).collect(),
             released: released.into_iter().map(id_bytes).collect(),
         }),
@@ -105,16 +106,17 @@ pub fn call_request(call: PeerCall) -> CallRequest {
 
 pub fn peer_call(request: CallRequest) -> Result<PeerCall, Status> {
     Ok(match request {
-        CallRequest::Place(PlaceRequest { tenant_id, kept: frames }) => {
+        CallRequest::Place(PlaceRequest { tenant_id, kept: frames, view }) => {
             let kept = frames.into_iter().map(kept).collect::<Result<_, _>>()?;
-            PeerCall::Place { tenant: tenant_id.into(), kept }
+            PeerCall::Place { tenant: tenant_id.into(), kept, view }
         }
         CallRequest::Lease(LeaseRequest { tenant_id, user_id, device_id, hold_ms }) => {
             PeerCall::Lease { tenant: tenant_id.into(), user: user_id.into(), device: device_id.into(), hold_ms }
         }
-        CallRequest::Settle(SettleRequest { tenant_id, user_id, taken, released }) => PeerCall::Settle {
+        CallRequest::Settle(SettleRequest { tenant_id, user_id, device_id, taken, released }) => PeerCall::Settle {
             tenant: tenant_id.into(),
             user: user_id.into(),
+            device: device_id.into(),
             taken: ids(&taken)?,
             released: ids(&released)?,
         },

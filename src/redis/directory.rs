@@ -97,12 +97,33 @@ impl Directory for RedisDirectory {
         self.run(async move { entries.take_budget(&tenant, want, max).await })
     }
 
+    fn remember<'a>(
+        &'a self,
+        tenant: &'a str,
+        key: u128,
+        fingerprint: u64,
+        ttl_ms: u64,
+    ) -> LocalFuture<'a, Result<(), DirectoryDown>> {
+        let (entries, tenant) = (self.entries.clone(), tenant.to_owned());
+        self.run(async move { entries.remember(&tenant, key, fingerprint, ttl_ms).await })
+    }
+
+    fn recall<'a>(&'a self, tenant: &'a str, key: u128) -> LocalFuture<'a, Result<Option<u64>, DirectoryDown>> {
+        let (entries, tenant) = (self.entries.clone(), tenant.to_owned());
+        self.run(async move { entries.recall(&tenant, key).await })
+    }
+
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>> {
         let (entries, me) = (self.entries.clone(), me.clone());
         self.run(async move {
             entries.remember_me(&me);
             nodes::announce(&entries.exchange, &me, ttl_ms).await
         })
+    }
+
+    fn live(&self) -> LocalFuture<'_, Result<Vec<Peer>, DirectoryDown>> {
+        let exchange = self.entries.exchange.clone();
+        self.run(async move { nodes::live(&exchange).await })
     }
 
     fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>> {

@@ -11,8 +11,8 @@ use mics_domain::ports::{ConnectionLimits, DirectoryDown, Lease, Peer, Registere
 
 use super::exchange::{Exchange, Lane, Question, read};
 use super::keys::{
-    CHANGES, budget_key, hex, node_route, node_routes_key, place, places_key, read_route, route_value, user_keys,
-    user_news,
+    CHANGES, budget_key, hex, node_route, node_routes_key, place, places_key, read_route, route_value, sent_key,
+    user_keys, user_news,
 };
 
 /// Users per look-up script; keeps one script short enough not to hold up others.
@@ -264,6 +264,23 @@ impl Entries {
 
     pub(super) async fn take_budget(&self, tenant: &str, want: u32, max: u32) -> Result<u32, DirectoryDown> {
         self.exchange.ask(Question::script(TAKE_BUDGET, &[budget_key(tenant)]).arg(want).arg(max)).await
+    }
+
+    pub(super) async fn remember(
+        &self,
+        tenant: &str,
+        key: u128,
+        fingerprint: u64,
+        ttl_ms: u64,
+    ) -> Result<(), DirectoryDown> {
+        let question = Question::command("SET", &sent_key(tenant, key)).arg(format!("{fingerprint:016x}"));
+        self.exchange.ask(question.arg("PX").arg(ttl_ms.max(1))).await
+    }
+
+    pub(super) async fn recall(&self, tenant: &str, key: u128) -> Result<Option<u64>, DirectoryDown> {
+        let found: Option<String> = self.exchange.ask(Question::command("GET", &sent_key(tenant, key))).await?;
+        // What nobody can read was never sent.
+        Ok(found.and_then(|fingerprint| u64::from_str_radix(&fingerprint, 16).ok()))
     }
 }
 

@@ -35,6 +35,11 @@ pub(super) fn budget_key(tenant: &str) -> String {
     format!("mics:{{{}}}:budget", escape(tenant))
 }
 
+/// A message that was answered SENT.
+pub(super) fn sent_key(tenant: &str, key: u128) -> String {
+    format!("mics:{{{}:{key:032x}}}:sent", escape(tenant))
+}
+
 pub(super) fn node_routes_key(peer: &Peer) -> String {
     format!("mics:{{node:{}}}:routes", peer_member(peer))
 }

@@ -8,6 +8,7 @@ use super::exchange::{Exchange, Lane, Question, read};
 use super::keys::{CHANGES, LIVE, NODES, PEERS, escape, node_routes_key, peer_member, read_node_route, read_peer};
 
 const ANNOUNCE: &str = include_str!("scripts/announce.lua");
+const ALL_LIVE: &str = include_str!("scripts/all_live.lua");
 const LEAVE: &str = include_str!("scripts/leave.lua");
 const IS_LIVE: &str = include_str!("scripts/is_live.lua");
 const FORGET: &str = include_str!("scripts/forget.lua");
@@ -41,6 +42,11 @@ pub(super) async fn announce(exchange: &Exchange, me: &Peer, ttl_ms: u64) -> Res
     let answer = answers.into_iter().next().unwrap_or_else(|| Ok(Value::Nil))?;
     let (remembered, now_ms, live, dead): (bool, i64, Vec<String>, Vec<String>) = read(answer)?;
     Ok(Announced { remembered, live: peers(&live), dead: peers(&dead), now_ms })
+}
+
+pub(super) async fn live(exchange: &Exchange) -> Result<Vec<Peer>, DirectoryDown> {
+    let live: Vec<String> = exchange.ask(Question::script(ALL_LIVE, &registry())).await?;
+    Ok(peers(&live))
 }
 
 pub(super) async fn leave(exchange: &Exchange, me: &Peer) -> Result<(), DirectoryDown> {

@@ -176,3 +176,17 @@ fn a_limit_of_messages_per_second_holds_for_all_nodes_together() {
     let seconds = started.elapsed().unwrap().as_secs() as usize + 2;
     assert!(sent >= 30 && sent <= 40 * seconds, "{sent} in {seconds} s");
 }
+
+#[test]
+fn a_resend_to_another_node_is_known_there_where_nodes_share_what_was_sent() {
+    let nodes = Cluster::default().start(2, |setup| setup.set(|settings| settings.dedup_shared = true));
+    let mut v = nodes[1].connect("t1", "v", "d");
+    let mut sender = nodes[0].connect("t1", "s", "d");
+    assert_eq!(sender.say(single("1", "v", b"x")).reason, "");
+    drop(sender);
+    let mut again = nodes[1].connect("t1", "s", "d");
+    let ack = again.say(single("1", "v", b"x"));
+    assert_eq!((ack.status, &*ack.reason), (AckStatus::Sent as i32, "duplicate"));
+    assert_eq!(again.say(single("1", "v", b"another text")).reason, "");
+    assert_eq!(v.ids(2), ["1", "1"]);
+}

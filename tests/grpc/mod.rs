@@ -23,7 +23,8 @@ pub fn next_id() -> NextId {
 }
 
 pub fn server_settings(token: Option<&str>) -> ServerSettings {
-    ServerSettings { token: token.map(str::to_owned), max_message_bytes: 16 << 20, threads: 1 }
+    let unauthorized = prometheus::IntCounter::new("unauthorized", "Refused calls.").expect("a counter");
+    ServerSettings { token: token.map(str::to_owned), max_message_bytes: 16 << 20, threads: 1, unauthorized }
 }
 
 pub fn start(node: Arc<dyn PeerNode>, token: Option<&str>) -> (NodeServer, String) {

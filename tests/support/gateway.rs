@@ -12,7 +12,7 @@ use mics::http::listener;
 use mics_actors::metrics::Metrics;
 use mics_actors::node::{Node, Ports};
 use mics_actors::ports::{MemoryDirectory, MemoryEvents, MemoryLink};
-use mics_actors::settings::{Settings, TenantSettings};
+use mics_actors::settings::{Settings, TenantSettings, Withdrawal};
 use mics_domain::offline::OfflineLimits;
 use mics_domain::policy::HookDefaults;
 use mics_domain::tenant::Secret;
@@ -97,6 +97,7 @@ fn settings() -> Settings {
         max_connections: 0,
         max_pending_handshakes: 0,
         dedup_max_records: 100_000,
+        dedup_shared: false,
         keepalive: Duration::ZERO,
         offline: OfflineLimits { max_messages_per_user: 0, max_bytes_per_user: 0, max_users: 0 },
         group_chunk: 256,
@@ -104,6 +105,7 @@ fn settings() -> Settings {
         group_max_members: 10_000,
         route_cache_ttl: Duration::from_secs(5),
         route_cache_bytes: 1 << 20,
+        withdrawal: Withdrawal::default(),
         hooks: HookDefaults { max_concurrency: 1_000, ..HookDefaults::default() },
         drain_timeout: Duration::from_secs(5),
         tenants: BTreeMap::from(["t1", "t2"].map(|id| (id.to_owned(), tenant()))),

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 /// A success is a duplicate for another connection of the same device only this long after its first arrival: within
 /// that time it is a resend after a reconnect, later it is a counter that started again.
-const RESEND_MS: u64 = 60_000;
+pub const RESEND_MS: u64 = 60_000;
 const MIN_CAPACITY: usize = 1024;
 
 /// Identity of a message within its tenant: user, device and msg_id, as 128 bits of a hash.
@@ -19,6 +19,10 @@ impl Key {
         let mut head = [0; 16];
         head.copy_from_slice(&digest[..16]);
         Key(u128::from_le_bytes(head))
+    }
+
+    pub fn as_u128(self) -> u128 {
+        self.0
     }
 }
 

@@ -154,6 +154,22 @@ impl OfflineBuffer {
         ids.iter().filter(|id| self.remove(user, **id)).count()
     }
 
+    /// A device has these frames: forgets them, except for other devices that a frame is meant for.
+    pub fn take_for(&mut self, user: &str, device: &str, ids: &[DeliveryId]) {
+        for id in ids {
+            let others = self.users.get_mut(user).is_some_and(|queue| {
+                let Ok(index) = queue.find(*id) else { return false };
+                let slot = &mut queue.slots[index];
+                slot.held_until_ms = 0;
+                slot.entry.devices.retain(|d| &**d != device);
+                !slot.entry.devices.is_empty()
+            });
+            if !others {
+                self.remove(user, *id);
+            }
+        }
+    }
+
     /// These leased frames are free again, in their old places.
     pub fn release(&mut self, user: &str, ids: &[DeliveryId]) {
         let Some(queue) = self.users.get_mut(user) else { return };

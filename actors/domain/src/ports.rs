@@ -228,9 +228,24 @@ pub trait Directory: Send + Sync {
     /// answers how many it got.
     fn take_budget<'a>(&'a self, tenant: &'a str, want: u32, max: u32) -> LocalFuture<'a, Result<u32, DirectoryDown>>;
 
+    /// Remembers for `ttl_ms` that a message was answered SENT: two hashes, of its identity and of its content.
+    fn remember<'a>(
+        &'a self,
+        tenant: &'a str,
+        key: u128,
+        fingerprint: u64,
+        ttl_ms: u64,
+    ) -> LocalFuture<'a, Result<(), DirectoryDown>>;
+
+    /// The fingerprint that was remembered for this identity.
+    fn recall<'a>(&'a self, tenant: &'a str, key: u128) -> LocalFuture<'a, Result<Option<u64>, DirectoryDown>>;
+
     /// A node's sign of life, good for `ttl_ms`. A node that starts again under its id takes its predecessor's place,
     /// which then counts as dead.
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>>;
+
+    /// Every live node, in the order of their ids, for one that gives no sign of life itself.
+    fn live(&self) -> LocalFuture<'_, Result<Vec<Peer>, DirectoryDown>>;
 
     /// The node is no longer live from now on; its remaining entries are somebody's to bury.
     fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>>;
@@ -265,13 +280,14 @@ pub enum LinkError {
 /// What one node asks of another besides taking a message. All of it may be repeated without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerCall {
-    /// Keep these frames in the offline buffer. Answer: [`PeerAnswer::Placed`].
-    Place { tenant: Arc<str>, kept: Vec<Kept> },
+    /// Keep these frames in the offline buffer. `view` is the asking node's idea of who is live: where it differs from
+    /// the asked node's, that one sees to it that the frames come where they belong. Answer: [`PeerAnswer::Placed`].
+    Place { tenant: Arc<str>, kept: Vec<Kept>, view: u64 },
     /// What is kept for this device, oldest first; nobody else gets it until it is settled, or `hold_ms` are over.
     /// Answer: [`PeerAnswer::Leased`].
     Lease { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, hold_ms: u64 },
-    /// Forget the frames `taken`; the `released` ones are free again. Answer: [`PeerAnswer::Done`].
-    Settle { tenant: Arc<str>, user: Arc<str>, taken: Vec<DeliveryId>, released: Vec<DeliveryId> },
+    /// The device has the frames `taken`: forget them. The `released` ones are free again. Answer: [`PeerAnswer::Done`].
+    Settle { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, taken: Vec<DeliveryId>, released: Vec<DeliveryId> },
     /// Frames wait for these users, who have sessions on your node. Answer: [`PeerAnswer::Done`].
     Nudge { tenant: Arc<str>, users: Vec<Arc<str>> },
     /// This connection was replaced by a newer one of its device: close it. Answer: [`PeerAnswer::Done`].
@@ -280,8 +296,10 @@ pub enum PeerCall {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerAnswer {
-    /// Per frame in the order asked: is it in the buffer now?
+    /// Per frame in the order asked: was it taken? What was not is older than everything in a full buffer.
     Placed(Vec<bool>),
+    /// The asked node is leaving: it keeps nothing any more.
+    Leaving,
     /// `held`: there is more for this device, which somebody else has leased.
     Leased {
         kept: Vec<Kept>,

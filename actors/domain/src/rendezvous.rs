@@ -27,6 +27,18 @@ pub fn ranked2(tenant: &str, user: &str, nodes: &[impl AsRef<str>]) -> (Option<u
     (first.map(|(_, index)| index), second.map(|(_, index)| index))
 }
 
+/// A digest of a list of nodes, the same for every build.
+pub fn digest<'a>(nodes: impl IntoIterator<Item = &'a str>) -> u64 {
+    let mut hasher = Sha256::new();
+    for node in nodes {
+        hasher.update((node.len() as u64).to_le_bytes());
+        hasher.update(node);
+    }
+    let mut head = [0; 8];
+    head.copy_from_slice(&hasher.finalize()[..8]);
+    u64::from_le_bytes(head)
+}
+
 /// Strictly greater score, so that the earlier of two equals keeps its place.
 fn beats(candidate: Scored, holder: Scored) -> bool {
     candidate.map(|(score, _)| score) > holder.map(|(score, _)| score)

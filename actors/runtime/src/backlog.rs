@@ -16,17 +16,20 @@ use tokio::time::Instant;
 
 use crate::encode;
 use crate::keep;
-use crate::node::clock_ms;
+use crate::node::{clock_ms, fresh_id};
 use crate::outbox::{Frame, Pushed};
 use crate::session::Live;
 
 /// Messages per page of the offline pull, and pages per connect.
 const PULL_PAGE: u32 = 100;
 const PULL_PAGES: usize = 10;
+/// And messages in all, however large the pages are.
+const PULL_MESSAGES: usize = 1_000;
 /// Between looks whether a client has read enough of its backlog for more of it.
 const PAUSE: Duration = Duration::from_millis(5);
-/// When a session looks again for frames that another one has leased.
+/// When a session looks again for frames that it could not have; doubled as long as it can't.
 const AGAIN: Duration = Duration::from_millis(500);
+const MOST_DOUBLINGS: u32 = 3;
 /// How long frames are this session's to take.
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -55,8 +58,9 @@ async fn fetch(live: &Rc<Live>) {
     while live.outbox.is_open() {
         let lease = Lease::take(live).await;
         if lease.frames.is_empty() {
-            if lease.again {
-                look_again(live);
+            match lease.again {
+                true => look_again(live),
+                false => live.looks.set(0),
             }
             return;
         }
@@ -68,10 +72,19 @@ async fn fetch(live: &Rc<Live>) {
 /// Whoever has leased frames may end without having taken them, and a home may answer later. Live messages don't wait
 /// for this.
 fn look_again(live: &Rc<Live>) {
+    if live.looking_again.replace(true) {
+        return;
+    }
+    let looks = live.looks.get().min(MOST_DOUBLINGS);
+    live.looks.set(looks + 1);
+    // Spread, because after the end of a node many sessions look again.
+    let pause = (AGAIN * (1 << looks)).mul_f64(0.75 + 0.5 * (fresh_id() as u16 as f64 / f64::from(u16::MAX)));
     let live = Rc::downgrade(live);
     actix_rt::spawn(async move {
-        tokio::time::sleep(AGAIN).await;
-        if let Some(live) = live.upgrade().filter(|live| live.outbox.is_open() && !live.fetching.replace(true)) {
+        tokio::time::sleep(pause).await;
+        let Some(live) = live.upgrade() else { return };
+        live.looking_again.set(false);
+        if live.outbox.is_open() && !live.fetching.replace(true) {
             more(live).await;
         }
     });
@@ -80,8 +93,8 @@ fn look_again(live: &Rc<Live>) {
 /// Frames taken from wherever they are kept, each once, in order.
 struct Lease {
     frames: BTreeMap<DeliveryId, Entry>,
-    /// Endpoints that hold some of them.
-    holders: Vec<Arc<str>>,
+    /// Endpoints of the homes, and whether each has leased some of them to this session.
+    homes: BTreeMap<Arc<str>, bool>,
     /// Somebody else has leased more of them, or a home did not answer.
     again: bool,
     until: Instant,
@@ -91,10 +104,11 @@ impl Lease {
     /// From the home first: whoever has leased the frames there has them all.
     async fn take(live: &Rc<Live>) -> Lease {
         let homes = live.node.members.homes(&live.tenant.id, &live.user);
+        let elsewhere = homes.elsewhere.iter().map(|endpoint| (endpoint.clone(), false)).collect();
         let mut places: Vec<Option<Arc<str>>> = homes.elsewhere.into_iter().map(Some).collect();
         places.insert(if homes.here_first { 0 } else { places.len() }, None);
         let until = Instant::now() + HOLD / 2;
-        let mut lease = Lease { frames: BTreeMap::new(), holders: Vec::new(), again: false, until };
+        let mut lease = Lease { frames: BTreeMap::new(), homes: elsewhere, again: false, until };
         for place in places {
             let held = match place {
                 None => lease.take_here(live),
@@ -123,9 +137,7 @@ impl Lease {
         let now = clock_ms();
         match live.node.router().call(&endpoint, call).await {
             Ok(PeerAnswer::Leased { kept, held }) => {
-                if !kept.is_empty() {
-                    self.holders.push(endpoint);
-                }
+                self.homes.insert(endpoint, !kept.is_empty());
                 for Kept { id, frame, ttl_ms, devices, .. } in kept {
                     let entry = Entry { id, frame, expires_at_ms: now + ttl_ms, devices };
                     self.frames.entry(id).or_insert(entry);
@@ -145,14 +157,18 @@ impl Lease {
     async fn settle(self, live: &Rc<Live>, moved: usize) {
         let tenant = &live.tenant;
         let mut taken: Vec<DeliveryId> = self.frames.into_keys().collect();
+        let device = &live.device;
         let released = taken.split_off(moved);
-        tenant.offline.settle(&live.user, &taken, &released);
+        tenant.offline.settle(&live.user, device, &taken, &released);
         tenant.offline.count_drained(taken.len());
-        let calls = self.holders.into_iter().map(|endpoint| {
-            let (taken, released, user) = (taken.clone(), released.clone(), live.user.clone());
-            let call = PeerCall::Settle { tenant: tenant.id.clone(), user, taken, released };
+        // A home that had none may be about to get a copy: it must know what is taken.
+        let calls = self.homes.into_iter().map(|(endpoint, leased)| {
+            let released = if leased { released.clone() } else { Vec::new() };
+            let (taken, user) = (taken.clone(), live.user.clone());
+            let (tenant, device) = (tenant.id.clone(), device.clone());
+            let call = PeerCall::Settle { tenant, user, device, taken, released };
             async move {
-                // Not settled, a frame is free again when its lease ends, and may come twice.
+                // Not settled, a frame is free again when its lease ends; this node knows then that it was taken.
                 let _ = live.node.router().call(&endpoint, call).await;
             }
         });
@@ -164,8 +180,10 @@ impl Lease {
 /// the session ends.
 async fn move_frames(live: &Rc<Live>, lease: &Lease) -> usize {
     for (moved, (id, entry)) in lease.frames.iter().enumerate() {
-        if live.tenant.was_forwarded(&live.user, *id) {
-            // It came by another way, after its sender had given up on it.
+        let device = if entry.devices.is_empty() { "" } else { &*live.device };
+        let again = live.tenant.offline.was_taken(&live.user, device, *id);
+        // Or it came by another way, after its sender had given up on it.
+        if again || live.tenant.was_forwarded(&live.user, *id) {
             continue;
         }
         while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < entry.frame.len() {
@@ -176,6 +194,8 @@ async fn move_frames(live: &Rc<Live>, lease: &Lease) -> usize {
         if (late && moved > 0) || live.outbox.backlog(frame) == Pushed::Closed {
             return moved;
         }
+        // Should the sender's own attempt arrive after all.
+        live.tenant.was_given(&live.user, *id);
     }
     lease.frames.len()
 }
@@ -187,7 +207,7 @@ async fn pull(live: &Rc<Live>) {
     let (target, policy) = tenant.hook_target(&live.config, node, &live.trace_id);
     let labels = |result| [&*tenant.id, result];
     let mut cursor = String::new();
-    let mut pulled = 0u64;
+    let mut pulled = 0;
     for page_number in 1..=PULL_PAGES {
         let call = node.hooks.offline_messages(&target, &live.user, &live.device, PULL_PAGE, &cursor);
         let answer = guards.gate(HookOp::GetOfflineMessages).call(&node.metrics, &policy, &target, call).await;
@@ -200,11 +220,19 @@ async fn pull(live: &Rc<Live>) {
         if !page.ok || page.messages.is_empty() {
             break;
         }
-        for message in &page.messages {
-            pulled_one(live, Frame { id: node.next_delivery(), bytes: encode::delivery_of(message), shared: false })
-                .await;
+        let messages = page.messages.iter().take(PULL_MESSAGES - pulled);
+        let frame = |message: &bytes::Bytes| Frame {
+            id: node.next_delivery(),
+            bytes: encode::delivery_of(message),
+            shared: false,
+        };
+        let rest = queue(live, messages.map(frame).collect()).await;
+        pulled += page.messages.len().min(PULL_MESSAGES - pulled);
+        if !rest.is_empty() {
+            // What an ending session can't take is kept.
+            keep::put_back(live, rest);
+            break;
         }
-        pulled += page.messages.len() as u64;
         if !page.has_more {
             break;
         }
@@ -212,20 +240,25 @@ async fn pull(live: &Rc<Live>) {
             tracing::warn!(tenant = %tenant.id, user = %live.user, count = pulled, "offline_drain_hook_missing_cursor");
             break;
         }
-        if page_number == PULL_PAGES {
+        if page_number == PULL_PAGES || pulled >= PULL_MESSAGES {
             tracing::warn!(tenant = %tenant.id, user = %live.user, count = pulled, "offline_drain_hook_limit_reached");
+            break;
         }
         cursor = page.next_cursor;
     }
-    node.metrics.offline_drained_from_hook_total.with_label_values(&[&*tenant.id, &*node.id]).inc_by(pulled);
+    node.metrics.offline_drained_from_hook_total.with_label_values(&[&*tenant.id, &*node.id]).inc_by(pulled as u64);
 }
 
-/// Queues a pulled frame once the client has read enough to make room; what an ending session can't take is kept.
-async fn pulled_one(live: &Live, frame: Frame) {
-    while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < frame.bytes.len() {
-        tokio::time::sleep(PAUSE).await;
+/// Queues pulled frames as the client reads; returns what the session could not take any more.
+async fn queue(live: &Live, frames: Vec<Frame>) -> Vec<Frame> {
+    let mut frames = frames.into_iter();
+    while let Some(frame) = frames.next() {
+        while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < frame.bytes.len() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        if live.outbox.backlog(frame.clone()) == Pushed::Closed {
+            return std::iter::once(frame).chain(frames).collect();
+        }
     }
-    if live.outbox.backlog(frame.clone()) == Pushed::Closed {
-        keep::put_back(live, vec![frame]);
-    }
+    Vec::new()
 }

@@ -159,18 +159,20 @@ impl<'a> Fanout<'a> {
     }
 
     /// Delivers to some recipients, whose routes on other nodes are `routes` (missing ones: nowhere).
-    async fn chunk(&mut self, users: &[Arc<str>], routes: Vec<Arc<[Route]>>) {
+    async fn chunk(&mut self, users: &[Arc<str>], mut routes: Vec<Arc<[Route]>>) {
+        routes.resize(users.len(), [].into());
         let mut reached = self.local(users, &routes);
-        self.forward(users, &routes, &mut reached).await;
+        let waiting = keep::unseen(&self.from.node, &self.from.tenant, users).await;
+        let open: Vec<usize> = (0..users.len()).filter(|index| !waiting.contains(&users[*index])).collect();
+        self.forward(users, &routes, &open, &mut reached).await;
         // Routes that led nowhere may be old ones: looked up afresh and tried once more.
         let missed: Vec<usize> =
-            (0..routes.len()).filter(|index| reached[*index] == 0 && !routes[*index].is_empty()).collect();
+            open.into_iter().filter(|index| reached[*index] == 0 && !routes[*index].is_empty()).collect();
         if !missed.is_empty() {
-            let users: Vec<Arc<str>> = missed.iter().map(|index| users[*index].clone()).collect();
-            let fresh = self.from.node.router().elsewhere(&self.from.tenant.id, &users, Freshness::Fresh).await;
-            let mut again = vec![0; users.len()];
-            self.forward(&users, &fresh.unwrap_or_default(), &mut again).await;
-            missed.iter().zip(again).for_each(|(index, sessions)| reached[*index] = sessions);
+            let asked: Vec<Arc<str>> = missed.iter().map(|index| users[*index].clone()).collect();
+            let fresh = self.from.node.router().elsewhere(&self.from.tenant.id, &asked, Freshness::Fresh).await;
+            missed.iter().zip(fresh.unwrap_or_default()).for_each(|(index, fresh)| routes[*index] = fresh);
+            self.forward(users, &routes, &missed, &mut reached).await;
         }
         self.tally.reached += reached.iter().filter(|sessions| **sessions > 0).count() as u32;
         let absent = users.iter().zip(&reached).filter(|(_, sessions)| **sessions == 0);
@@ -178,6 +180,20 @@ impl<'a> Fanout<'a> {
         if !absent.is_empty() {
             self.keep(absent).await;
         }
+        let missing = |index: usize| self.missing(&routes[index], waiting.contains(&users[index]));
+        let partly =
+            (0..users.len()).filter(|index| reached[*index] > 0).map(|index| (users[index].clone(), missing(index)));
+        let partly: Vec<_> = partly.filter(|(_, devices)| !devices.is_empty()).collect();
+        if !partly.is_empty() {
+            let items = partly.into_iter().map(|(user, devices)| (user, self.entry(devices))).collect();
+            keep::keep(&self.from.node, &self.from.tenant, items).await;
+        }
+    }
+
+    /// Devices whose node did not take the message, while another device of the user got it.
+    fn missing(&self, routes: &[Route], waiting: bool) -> Vec<Arc<str>> {
+        let missing = routes.iter().filter(|route| waiting || self.silent.contains(&route.at.endpoint));
+        missing.map(|route| route.device.clone()).collect()
     }
 
     /// Hands the frame to the sessions of this node; sessions reached per user.
@@ -196,23 +212,21 @@ impl<'a> Fanout<'a> {
         reached
     }
 
-    /// One call per node, all nodes at once; adds the sessions reached.
-    async fn forward(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>], reached: &mut [u32]) {
-        let mut by_endpoint: BTreeMap<(Arc<str>, bool), Vec<usize>> = BTreeMap::new();
-        for (index, route) in
-            routes.iter().enumerate().flat_map(|(index, routes)| routes.iter().map(move |r| (index, r)))
-        {
+    /// One call per node for the users of these indexes, all nodes at once; adds the sessions reached.
+    async fn forward(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>], indexes: &[usize], reached: &mut [u32]) {
+        let mut by_peer: BTreeMap<(Arc<str>, Arc<str>, bool), Vec<usize>> = BTreeMap::new();
+        for (index, route) in indexes.iter().flat_map(|index| routes[*index].iter().map(move |route| (*index, route))) {
             let shared = reached[index] > 0 || routes[index].iter().any(|other| other.at.node != route.at.node);
-            let indexes = by_endpoint.entry((route.at.endpoint.clone(), shared)).or_default();
+            let indexes = by_peer.entry((route.at.endpoint.clone(), route.at.node.clone(), shared)).or_default();
             if indexes.last() != Some(&index) {
                 indexes.push(index);
             }
         }
-        by_endpoint.retain(|(endpoint, _), _| !self.silent.contains(endpoint));
-        let forwards = by_endpoint.into_iter().map(|((endpoint, shared), indexes)| {
+        by_peer.retain(|(endpoint, ..), _| !self.silent.contains(endpoint));
+        let forwards = by_peer.into_iter().map(|((endpoint, node, shared), indexes)| {
             let users = indexes.iter().map(|index| users[*index].clone()).collect();
-            let call =
-                forward(self.from, endpoint.clone(), self.deliveries[usize::from(shared)].clone(), users, self.via);
+            let delivery = self.deliveries[usize::from(shared)].clone();
+            let call = forward(self.from, (endpoint.clone(), node), delivery, users, self.via);
             async move { (call.await, indexes, endpoint) }
         });
         for (counts, indexes, endpoint) in futures_util::future::join_all(forwards).await {
@@ -237,14 +251,16 @@ impl<'a> Fanout<'a> {
             self.tally.skipped += users.len().saturating_sub(room) as u32;
             users.truncate(room);
         }
-        let expires_at_ms = clock_ms() + self.from.config.offline_ttl_ms;
-        let (id, frame) = (self.frame.id, &self.frame.bytes);
-        let entry = || Entry { id, frame: frame.clone(), expires_at_ms, devices: Vec::new() };
-        let items = users.into_iter().map(|user| (user, entry())).collect();
+        let items = users.into_iter().map(|user| (user, self.entry(Vec::new()))).collect();
         let kept = keep::keep(&self.from.node, &self.from.tenant, items).await;
         let buffered = kept.iter().filter(|kept| **kept).count() as u32;
         self.tally.buffered += buffered;
         self.tally.skipped += kept.len() as u32 - buffered;
+    }
+
+    fn entry(&self, devices: Vec<Arc<str>>) -> Entry {
+        let expires_at_ms = clock_ms() + self.from.config.offline_ttl_ms;
+        Entry { id: self.frame.id, frame: self.frame.bytes.clone(), expires_at_ms, devices }
     }
 
     fn notify(&self, user: &str) -> bool {
@@ -272,7 +288,7 @@ impl<'a> Fanout<'a> {
 /// Sessions that took the message on another node, per user; `None` when it can't be reached.
 async fn forward(
     from: &Rc<Live>,
-    endpoint: Arc<str>,
+    (endpoint, node): (Arc<str>, Arc<str>),
     delivery: Arc<Delivery>,
     users: Vec<Arc<str>>,
     via: &'static str,
@@ -290,7 +306,7 @@ async fn forward(
         Ok(_) => None,
         Err(error) => {
             if error == mics_domain::ports::LinkError::CircuitOpen {
-                let labels = [labels[0], &*endpoint, via];
+                let labels = [labels[0], &*node, via];
                 metrics.grpc_circuit_open_total.with_label_values(&labels).inc();
             }
             let labels = [labels[0], via, router::status(&error)];

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use futures_util::future::{Either, MaybeDone, maybe_done, select};
 use mics_domain::codes::Refusal;
-use mics_domain::dedup::{Claim, Key, fingerprint};
+use mics_domain::dedup::{Claim, Key, RESEND_MS, fingerprint};
 use mics_domain::event::EventType;
 use mics_domain::message::{Ack, Kind, Message};
 use mics_domain::policy::{self, HookOp, check_verdict, members_reason};
@@ -54,7 +54,11 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
         let kind = if message.kind == Kind::Group { EventType::GroupChatMsg } else { EventType::SingleChatMsg };
         let _ = from.node.emit(from.message_event(kind, &message, &message.to_user, request));
     }
-    claimed.settle(answer(&message, outcome))
+    let ack = answer(&message, outcome);
+    if ack.sent {
+        remember(from, &message).await;
+    }
+    claimed.settle(ack)
 }
 
 fn answer(message: &Message, outcome: Outcome) -> Ack {
@@ -93,18 +97,40 @@ async fn admit(from: &Live, guards: &Arc<Guards>, message: &Message) -> Admitted
     }
     metrics.messages_in_total.with_label_values(&[tenant, message.kind.label()]).inc();
 
-    let key = Key::of(&message.user, &message.device, &message.msg_id);
-    let kind = i32::from(message.kind == Kind::Group);
-    let print = fingerprint(kind, &message.to_user, &message.group, &message.body);
+    let (key, print) = identity(message);
     let tracked = match claim(from, guards, key, print) {
         Claimable::Fresh { tracked } => tracked,
         Claimable::Duplicate => return Admitted::Answered(Ack::duplicate(&message.msg_id)),
         Claimable::Joined(first) => return Admitted::Joined(first),
     };
     let claimed = Claimed { guards: guards.clone(), key: tracked.then_some(key) };
+    if from.node.settings.dedup_shared && was_sent_elsewhere(from, key, print).await {
+        metrics.dedup_hits_total.with_label_values(&[tenant]).inc();
+        return Admitted::Answered(claimed.settle(Ack::duplicate(&message.msg_id)));
+    }
     match rate(from, guards).await {
         Ok(()) => Admitted::Yes(claimed),
         Err(refusal) => Admitted::Answered(claimed.settle(Ack::failed(&message.msg_id, refusal.reason()))),
+    }
+}
+
+fn identity(message: &Message) -> (Key, u64) {
+    let key = Key::of(&message.user, &message.device, &message.msg_id);
+    let kind = i32::from(message.kind == Kind::Group);
+    (key, fingerprint(kind, &message.to_user, &message.group, &message.body))
+}
+
+/// A resend after a reconnect to another node. A directory that can't be asked knows of none.
+async fn was_sent_elsewhere(from: &Live, key: Key, print: u64) -> bool {
+    let known = from.node.directory.recall(&from.tenant.id, key.as_u128()).await;
+    known.is_ok_and(|known| known == Some(print))
+}
+
+/// Where nodes share what was sent, they must know before the client does.
+async fn remember(from: &Live, message: &Message) {
+    if from.node.settings.dedup_shared {
+        let (key, print) = identity(message);
+        let _ = from.node.directory.remember(&from.tenant.id, key.as_u128(), print, RESEND_MS).await;
     }
 }
 

@@ -2,14 +2,16 @@
 //! nothing. What can't be brought there stays here and is tried again. Whoever keeps something for a user looks once
 //! more whether the user has come meanwhile. It must not decide whether a frame is to be kept.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use mics_domain::delivery::Kept;
 use mics_domain::offline::Entry;
 use mics_domain::ports::{PeerAnswer, PeerCall};
 
+use crate::members::{Homes, View};
 use crate::node::{Node, clock_ms};
 use crate::outbox::Frame;
 use crate::router::Freshness;
@@ -21,43 +23,95 @@ const CALL_BYTES: usize = 4 << 20;
 /// Users moved at a time when the cluster changes.
 const MOVE_USERS: usize = 64;
 
+/// Users remembered as not told.
+const UNSEEN: usize = 100_000;
+
 /// A frame to keep, and for whom.
 pub type Item = (Arc<str>, Entry);
 
-/// Users of this node's buffers whose frames are not all where they belong, or who may be online without having got them.
+type User = (Arc<str>, Arc<str>);
+
+/// Work that waits for another attempt.
 #[derive(Default)]
 pub struct Pending {
-    strays: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
-    unseen: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
+    /// Users whose frames here are not all where they belong.
+    strays: Mutex<HashSet<User>>,
+    unseen: Mutex<Unseen>,
+    unseen_users: AtomicUsize,
+    retrying: AtomicBool,
 }
 
-type Users = HashSet<(Arc<str>, Arc<str>)>;
-
-fn add(set: &Mutex<Users>, tenant: &Arc<str>, users: impl IntoIterator<Item = Arc<str>>) {
-    let users = users.into_iter().map(|user| (tenant.clone(), user));
-    set.lock().unwrap_or_else(PoisonError::into_inner).extend(users);
+/// Users for whom something is kept and who may be online without knowing it, each with the number of its latest mark.
+#[derive(Default)]
+struct Unseen {
+    users: HashMap<User, u64>,
+    marks: u64,
 }
 
-fn take(set: &Mutex<Users>) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
-    let taken = std::mem::take(&mut *set.lock().unwrap_or_else(PoisonError::into_inner));
+impl Pending {
+    fn stray(&self, tenant: &Arc<str>, users: impl IntoIterator<Item = Arc<str>>) {
+        lock(&self.strays).extend(users.into_iter().map(|user| (tenant.clone(), user)));
+    }
+
+    fn mark(&self, tenant: &Arc<str>, users: Vec<Arc<str>>) {
+        let mut unseen = lock(&self.unseen);
+        for user in users {
+            if unseen.users.len() >= UNSEEN {
+                // They find what is kept for them when they connect.
+                break;
+            }
+            unseen.marks += 1;
+            let mark = unseen.marks;
+            unseen.users.insert((tenant.clone(), user), mark);
+        }
+        self.unseen_users.store(unseen.users.len(), SeqCst);
+    }
+
+    /// Forgets those that were not marked again since.
+    fn seen(&self, users: impl IntoIterator<Item = (User, u64)>) {
+        let mut unseen = lock(&self.unseen);
+        for (user, mark) in users {
+            if unseen.users.get(&user) == Some(&mark) {
+                unseen.users.remove(&user);
+            }
+        }
+        self.unseen_users.store(unseen.users.len(), SeqCst);
+    }
+
+    /// Of these users, those for whom something older waits.
+    fn unseen_of(&self, tenant: &Arc<str>, users: &[Arc<str>]) -> Vec<(User, u64)> {
+        if self.unseen_users.load(SeqCst) == 0 {
+            return Vec::new();
+        }
+        let unseen = lock(&self.unseen);
+        let users = users.iter().map(|user| (tenant.clone(), user.clone()));
+        users.filter_map(|user| unseen.users.get(&user).map(|mark| (user, *mark))).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn by_tenant(users: impl IntoIterator<Item = User>) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
     let mut by_tenant: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
-    taken.into_iter().for_each(|(tenant, user)| by_tenant.entry(tenant).or_default().push(user));
+    users.into_iter().for_each(|(tenant, user)| by_tenant.entry(tenant).or_default().push(user));
     by_tenant
 }
 
 /// Keeps frames where their users will look for them. Answers per frame whether some node has it now: with two or more
 /// nodes in reach, two have.
-pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>) -> Vec<bool> {
+pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, mut items: Vec<Item>) -> Vec<bool> {
+    let fits: Vec<bool> = items.iter().map(|(_, entry)| tenant.offline.fits(entry.frame.len())).collect();
+    items.retain(|(_, entry)| tenant.offline.fits(entry.frame.len()));
     let now = clock_ms();
-    let homes: Vec<_> = items.iter().map(|(user, _)| node.members.homes(&tenant.id, user)).collect();
+    let homes = homes_of(node, tenant, &items);
     let mut copies: Vec<usize> = Vec::with_capacity(items.len());
     for ((user, entry), homes) in items.iter().zip(&homes) {
         copies.push(usize::from(homes.here && tenant.offline.put(user, entry.clone(), now, "local")));
     }
-    let targets = homes.iter().enumerate();
-    let targets = targets.flat_map(|(index, homes)| homes.elsewhere.iter().map(move |endpoint| (endpoint, index)));
-    for index in place(node, tenant, &items, targets).await {
-        copies[index] += 1;
+    for (index, taken) in place(node, tenant, &items, &homes).await {
+        copies[index] += usize::from(taken);
     }
     for (index, (user, entry)) in items.iter().enumerate() {
         let short = copies[index] < homes[index].count();
@@ -65,14 +119,24 @@ pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>) -> V
             copies[index] += 1;
         }
         if short && tenant.offline.has(user) {
-            add(&node.pending.strays, &tenant.id, [user.clone()]);
+            node.pending.stray(&tenant.id, [user.clone()]);
         }
     }
-    let kept: Vec<bool> = copies.iter().map(|copies| *copies > 0).collect();
     let users: HashSet<Arc<str>> =
-        items.iter().zip(&kept).filter(|(_, kept)| **kept).map(|((user, _), _)| user.clone()).collect();
-    tell(node, tenant, users.into_iter().collect()).await;
-    kept
+        items.iter().zip(&copies).filter(|(_, copies)| **copies > 0).map(|((user, _), _)| user.clone()).collect();
+    tell_or_mark(node, tenant, users.into_iter().collect()).await;
+    let mut copies = copies.into_iter();
+    fits.into_iter().map(|fits| fits && copies.next().is_some_and(|copies| copies > 0)).collect()
+}
+
+/// Computed once per user: equal neighbours share it.
+fn homes_of(node: &Node, tenant: &Tenant, items: &[Item]) -> Vec<Homes> {
+    let mut homes: Vec<Homes> = Vec::with_capacity(items.len());
+    for (index, (user, _)) in items.iter().enumerate() {
+        let same = index.checked_sub(1).filter(|before| items[*before].0 == *user).map(|before| homes[before].clone());
+        homes.push(same.unwrap_or_else(|| node.members.homes(&tenant.id, user)));
+    }
+    homes
 }
 
 /// Keeps what a session could not write; it was promised before. It is safe here at once, and on its way to where it
@@ -103,60 +167,62 @@ fn rehome(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
 
 /// Brings what is kept here for these users to their homes, and forgets it here once it is safe there.
 async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) {
-    let items: Vec<Item> = users
-        .iter()
-        .flat_map(|user| tenant.offline.entries(user).into_iter().map(|entry| (user.clone(), entry)))
-        .collect();
-    let homes: Vec<_> = items.iter().map(|(user, _)| node.members.homes(&tenant.id, user)).collect();
-    let targets = homes.iter().enumerate();
-    let targets = targets.flat_map(|(index, homes)| homes.elsewhere.iter().map(move |endpoint| (endpoint, index)));
-    let mut placed = vec![0; items.len()];
-    for index in place(node, tenant, &items, targets).await {
-        placed[index] += 1;
+    let mut items: Vec<Item> = Vec::new();
+    for user in users {
+        items.extend(tenant.offline.entries(user).into_iter().map(|entry| (user.clone(), entry)));
+    }
+    let homes = homes_of(node, tenant, &items);
+    let mut answered = vec![0; items.len()];
+    // What a home did not take is older than everything in its full buffer: dropped there, as here.
+    for (index, _) in place(node, tenant, &items, &homes).await {
+        answered[index] += 1;
     }
     for (index, (user, entry)) in items.iter().enumerate() {
-        let safe = placed[index] == homes[index].elsewhere.len();
+        // Without any home nothing is safe anywhere but here.
+        let safe = answered[index] == homes[index].elsewhere.len() && homes[index].count() > 0;
         if safe && !homes[index].here {
             tenant.offline.forget(user, &[entry.id]);
         }
         if !safe {
-            add(&node.pending.strays, &tenant.id, [user.clone()]);
+            node.pending.stray(&tenant.id, [user.clone()]);
         }
     }
-    tell(node, tenant, users.to_vec()).await;
+    tell_or_mark(node, tenant, users.to_vec()).await;
 }
 
-/// Asks peers to keep frames, all peers at once; yields the index of a frame each time a peer took it.
-async fn place<'a>(
-    node: &Arc<Node>,
-    tenant: &Tenant,
-    items: &[Item],
-    targets: impl Iterator<Item = (&'a Arc<str>, usize)>,
-) -> Vec<usize> {
+/// Asks the homes to keep frames, all peers at once; yields, each time a peer answered for a frame, its index and whether
+/// it was taken.
+async fn place(node: &Arc<Node>, tenant: &Tenant, items: &[Item], homes: &[Homes]) -> Vec<(usize, bool)> {
     let mut by_endpoint: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
-    targets.for_each(|(endpoint, index)| by_endpoint.entry(endpoint.clone()).or_default().push(index));
+    for (index, homes) in homes.iter().enumerate() {
+        homes.elsewhere.iter().for_each(|endpoint| by_endpoint.entry(endpoint.clone()).or_default().push(index));
+    }
     let calls = by_endpoint.into_iter().map(|(endpoint, indexes)| async move {
         let mut placed = Vec::new();
         for indexes in calls_of(items, indexes) {
             let now = clock_ms();
             let kept = indexes.iter().map(|index| to_peer(&items[*index], now)).collect();
-            let call = PeerCall::Place { tenant: tenant.id.clone(), kept };
+            let call = PeerCall::Place { tenant: tenant.id.clone(), kept, view: node.members.digest() };
             match node.router().call(&endpoint, call).await {
-                Ok(PeerAnswer::Placed(taken)) => {
-                    let taken = indexes.into_iter().zip(taken).filter(|(_, taken)| *taken);
-                    placed.extend(taken.map(|(index, _)| index));
+                Ok(PeerAnswer::Placed(taken)) => placed.extend(indexes.into_iter().zip(taken)),
+                Ok(_) => {
+                    node.members.forget(&endpoint);
+                    break;
                 }
-                Ok(_) => break,
                 Err(error) => {
                     tenant.offline.not_placed(&error, indexes.len());
+                    // A node that leaves no longer hears who else has gone.
+                    if node.draining() {
+                        node.members.forget(&endpoint);
+                    }
                     break;
                 }
             }
         }
         placed
     });
-    let placed: Vec<usize> = join_all(calls).await.into_iter().flatten().collect();
-    tenant.offline.count_placed(placed.len());
+    let placed: Vec<(usize, bool)> = join_all(calls).await.into_iter().flatten().collect();
+    tenant.offline.count_placed(placed.iter().filter(|(_, taken)| *taken).count());
     placed
 }
 
@@ -190,16 +256,35 @@ fn to_peer((user, entry): &Item, now_ms: u64) -> Kept {
     }
 }
 
+/// Before live messages go to these users on other nodes: those who may not know of older ones are told. Returns those
+/// who still may not: a live message must not overtake what waits for them.
+pub async fn unseen(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) -> HashSet<Arc<str>> {
+    let unseen = node.pending.unseen_of(&tenant.id, users);
+    if unseen.is_empty() {
+        return HashSet::new();
+    }
+    let names = unseen.iter().map(|((_, user), _)| user.clone()).collect();
+    let untold: HashSet<Arc<str>> = tell(node, tenant, names).await.into_iter().collect();
+    node.pending.seen(unseen.into_iter().filter(|((_, user), _)| !untold.contains(user)));
+    untold
+}
+
+async fn tell_or_mark(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
+    let untold = tell(node, tenant, users).await;
+    if !untold.is_empty() {
+        node.pending.mark(&tenant.id, untold);
+    }
+}
+
 /// Tells the sessions of these users, wherever they are, that something is kept for them. It closes the race between
-/// "nobody is there" and "just connected": the look comes after the frame was kept.
-async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
+/// "nobody is there" and "just connected": the look comes after the frame was kept. Returns those who could not be told.
+async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Vec<Arc<str>> {
     users.iter().for_each(|user| tenant.sessions.nudge(user));
     if node.directory.standalone() || users.is_empty() {
-        return;
+        return Vec::new();
     }
     let Some(routes) = node.router().elsewhere(&tenant.id, &users, Freshness::Fresh).await else {
-        // The directory is away: asked again later.
-        return add(&node.pending.unseen, &tenant.id, users);
+        return users;
     };
     let mut by_endpoint: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
     for (user, routes) in users.iter().zip(&routes) {
@@ -212,17 +297,23 @@ async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
     }
     let calls = by_endpoint.into_iter().map(|(endpoint, users)| async move {
         let call = PeerCall::Nudge { tenant: tenant.id.clone(), users: users.clone() };
-        if node.router().call(&endpoint, call).await.is_err() {
-            add(&node.pending.unseen, &tenant.id, users);
-        }
+        let told = node.router().call(&endpoint, call).await.is_ok();
+        if told { Vec::new() } else { users }
     });
-    join_all(calls).await;
+    join_all(calls).await.into_iter().flatten().collect()
 }
 
-/// The cluster changed: every frame here is looked at again.
-pub fn rehome_all(node: &Arc<Node>) {
+/// Another node, which sees the cluster differently, had frames kept here: they are looked at again.
+pub fn doubt(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str>>) {
+    node.pending.stray(&tenant.id, users);
+}
+
+/// The cluster changed: the frames of users whose homes have changed with it are looked at again.
+pub fn rehome_all(node: &Arc<Node>, before: &View) {
     for tenant in node.tenants().iter() {
-        add(&node.pending.strays, &tenant.id, tenant.offline.users());
+        let mut users = tenant.offline.users();
+        users.retain(|user| node.members.homes_in(before, &tenant.id, user) != node.members.homes(&tenant.id, user));
+        node.pending.stray(&tenant.id, users);
     }
     retry(node);
 }
@@ -243,15 +334,26 @@ pub fn retry(node: &Arc<Node>) {
 }
 
 async fn retry_now(node: &Arc<Node>) {
-    for (tenant, users) in take(&node.pending.strays) {
+    if node.pending.retrying.swap(true, SeqCst) {
+        return;
+    }
+    let strays = std::mem::take(&mut *lock(&node.pending.strays));
+    for (tenant, users) in by_tenant(strays) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
         for users in users.chunks(MOVE_USERS) {
             bring_home(node, tenant, users).await;
             tokio::task::yield_now().await;
         }
     }
-    for (tenant, users) in take(&node.pending.unseen) {
+    let marked: Vec<User> = lock(&node.pending.unseen).users.keys().cloned().collect();
+    for (tenant, users) in by_tenant(marked) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
-        tell(node, tenant, users).await;
+        for users in users.chunks(MOVE_USERS) {
+            // All of them: the directory is still away.
+            if unseen(node, tenant, users).await.len() == users.len() {
+                break;
+            }
+        }
     }
+    node.pending.retrying.store(false, SeqCst);
 }

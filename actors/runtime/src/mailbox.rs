@@ -10,10 +10,18 @@ use prometheus::{Histogram, IntCounter};
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// A message on its way, with the time at which it was sent.
+/// A message on its way, with the time at which it was sent. Counted as waiting until it is handled, or dropped with its
+/// actor.
 pub struct In<M> {
-    pub message: M,
+    message: Option<M>,
     sent: Instant,
+    stats: Arc<MailboxStats>,
+}
+
+impl<M> Drop for In<M> {
+    fn drop(&mut self) {
+        self.stats.depth.fetch_sub(1, Relaxed);
+    }
 }
 
 impl<M: Send> Message for In<M> {
@@ -73,11 +81,12 @@ impl MailboxStats {
     }
 
     /// Runs a handler and takes its time.
-    pub fn handle<M>(&self, message: In<M>, run: impl FnOnce(M)) {
-        self.depth.fetch_sub(1, Relaxed);
+    pub fn handle<M>(&self, mut message: In<M>, run: impl FnOnce(M)) {
         let started = Instant::now();
         self.wait_us.observe(micros(started - message.sent));
-        run(message.message);
+        let content = message.message.take();
+        drop(message);
+        content.map(run);
         self.handling_us.observe(micros(started.elapsed()));
         self.handled.fetch_add(1, Relaxed);
     }
@@ -107,12 +116,13 @@ impl<M: Send + 'static> Mailbox<M> {
     /// Hands the message over or says at once why not.
     pub fn send(&self, message: M) -> Result<(), SendError> {
         self.stats.depth.fetch_add(1, Relaxed);
-        let error = match self.to.try_send(In { message, sent: Instant::now() }) {
+        let message = In { message: Some(message), sent: Instant::now(), stats: self.stats.clone() };
+        // What is refused is dropped, and so no longer counted.
+        let error = match self.to.try_send(message) {
             Ok(()) => return Ok(()),
             Err(actix::prelude::SendError::Full(_)) => SendError::Busy,
             Err(actix::prelude::SendError::Closed(_)) => SendError::Gone,
         };
-        self.stats.depth.fetch_sub(1, Relaxed);
         self.stats.refused.fetch_add(1, Relaxed);
         self.stats.refusals.inc();
         Err(error)

@@ -90,6 +90,7 @@ metrics! {
         hook_get_offline_messages_total ["tenant", "result"] "Offline pulls.";
         grpc_forward_failed_total ["tenant", "via", "status"] "Forwards to other nodes that failed.";
         grpc_circuit_open_total ["tenant", "node", "via"] "Forwards not made because the circuit to the node was open.";
+        grpc_unauthorized_total [] "Calls of other nodes without the token.";
         grpc_offline_buffer_failed_total ["tenant", "status"] "Frames that another node could not be given to keep.";
         grpc_offline_drain_failed_total ["tenant", "status"] "Nodes that could not be asked what they keep for a user.";
         mq_published_total ["tenant", "topic", "event_type"] "Events that a topic has, dead letters included.";
@@ -108,6 +109,7 @@ metrics! {
         admission_unregister_retry_ok_total ["tenant"] "Routes withdrawn by another attempt.";
         admission_unregister_retry_failed_total ["tenant"] "Further attempts that failed.";
         admission_unregister_retry_giveup_total ["tenant"] "Routes left to expire by themselves.";
+        admission_unregister_retry_dropped_total ["tenant"] "The same, because too many were waiting.";
         dead_node_cleanups_total ["node"] "Dead nodes whose entries this node removed, by the dead one.";
         dead_node_routes_processed_total ["node"] "Entries of dead nodes looked at, by the dead one.";
         shutdown_drain_total ["node"] "Drains of this node.";

@@ -105,6 +105,8 @@ pub struct Node {
     draining: AtomicBool,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
+    /// Routes that wait for another attempt to withdraw them.
+    pub(crate) withdrawals_waiting: AtomicUsize,
 }
 
 /// Counts one open socket or one handshake, as long as it is held.
@@ -155,6 +157,7 @@ impl Node {
                 draining: AtomicBool::new(false),
                 connections: AtomicUsize::new(0),
                 handshakes: AtomicUsize::new(0),
+                withdrawals_waiting: AtomicUsize::new(0),
             };
             let tenants = Tenants::new(weak, &node);
             let _ = node.tenants.set(tenants);

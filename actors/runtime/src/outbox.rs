@@ -15,6 +15,8 @@ use crate::frame;
 use crate::hub::HubHandle;
 use crate::wire::Wire;
 
+/// What a queued frame costs beside its bytes: small ones must not fill the memory unnoticed.
+const OVERHEAD: usize = 64;
 /// Frames handed to the socket in one system call.
 const BATCH: usize = 32;
 
@@ -148,9 +150,10 @@ impl Outbox {
         if state.phase != Phase::Open && !late {
             return Pushed::Closed;
         }
-        state.bytes += entry.bytes.len();
+        let size = entry.bytes.len() + OVERHEAD;
+        state.bytes += size;
         // A single frame beyond the limit is no sign of a slow reader.
-        let overflow = state.bytes > self.limit && state.bytes > entry.bytes.len();
+        let overflow = state.bytes > self.limit && state.bytes > size;
         match &mut state.held {
             Some(held) if may_hold => held.push_back(entry),
             _ => state.queue.push_back(entry),
@@ -230,21 +233,21 @@ impl Outbox {
     }
 
     /// Stops taking frames and queues the close frame. With `keep` the queue is still written; without, its deliveries
-    /// are returned (except one that is half written).
+    /// are returned (except one that is half written), and in any case those that waited behind a backlog.
     pub fn begin_close(self: &Arc<Self>, close: &Close, keep: bool) -> Vec<Frame> {
         let mut state = self.state();
         if matches!(state.phase, Phase::Closing | Phase::Closed) {
             return Vec::new();
         }
         state.phase = Phase::Closing;
-        if let Some(mut held) = state.held.take() {
-            state.queue.append(&mut held);
-        }
+        // What waits behind a backlog must not be written before it.
+        let held = deliveries(state.held.take().unwrap_or_default());
         let mut taken = Vec::new();
         if !keep {
             let first = usize::from(state.written_of_first > 0);
             taken = deliveries(state.queue.drain(first..));
         }
+        taken.extend(held);
         let bytes = frame::close(close);
         state.queue.push_back(Entry { bytes, delivery: None });
         // As with an overflow: a blocked socket must not keep the hub from hearing of it.
@@ -316,7 +319,7 @@ impl State {
             }
             written -= rest;
             self.written_of_first = 0;
-            self.bytes = self.bytes.saturating_sub(first.bytes.len());
+            self.bytes = self.bytes.saturating_sub(first.bytes.len() + OVERHEAD);
             self.queue.pop_front();
         }
     }

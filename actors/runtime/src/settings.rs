@@ -20,6 +20,8 @@ pub struct Settings {
     pub max_connections: usize,
     pub max_pending_handshakes: usize,
     pub dedup_max_records: usize,
+    /// Nodes share which messages were sent, through the directory.
+    pub dedup_shared: bool,
     /// Unsolicited pongs; zero = none.
     pub keepalive: Duration,
     pub offline: OfflineLimits,
@@ -31,9 +33,26 @@ pub struct Settings {
     pub route_cache_ttl: Duration,
     /// 0 = off.
     pub route_cache_bytes: u64,
+    pub withdrawal: Withdrawal,
     pub hooks: HookDefaults,
     pub drain_timeout: Duration,
     pub tenants: BTreeMap<String, TenantSettings>,
+}
+
+/// How hard a route is withdrawn that the directory would not let go.
+#[derive(Debug, Clone, Copy)]
+pub struct Withdrawal {
+    /// Most routes that wait for another attempt; what is more expires by itself.
+    pub capacity: usize,
+    /// Further attempts.
+    pub attempts: u32,
+    pub backoff: Duration,
+}
+
+impl Default for Withdrawal {
+    fn default() -> Self {
+        Withdrawal { capacity: 50_000, attempts: 3, backoff: Duration::from_millis(50) }
+    }
 }
 
 /// What the operator says about a tenant.

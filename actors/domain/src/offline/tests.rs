@@ -189,6 +189,19 @@ fn frames_keep_to_their_devices() {
 }
 
 #[test]
+fn a_frame_for_two_devices_waits_for_both() {
+    let mut b = buffer(0, 0, 0);
+    b.put(&user("u"), entry(1, "x", 1000, &["a", "b"]), 0);
+    b.put(&user("u"), entry(2, "y", 1000, &[]), 0);
+    assert_eq!(b.lease("u", "a", usize::MAX, HOLD, 0).len(), 2);
+    b.take_for("u", "a", &[1, 2, 3]);
+    assert_eq!(b.lease("u", "a", usize::MAX, HOLD, 0), []);
+    assert_eq!(texts(&b.lease("u", "b", usize::MAX, HOLD, 0)), ["x"]);
+    b.take_for("u", "b", &[1]);
+    assert_eq!((b.messages(), b.bytes(), b.has("u")), (0, 0, false));
+}
+
+#[test]
 fn memory_comes_back_after_mass_expiry() {
     let mut b = buffer(0, 0, 0);
     for n in 0..20_000 {

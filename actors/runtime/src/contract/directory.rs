@@ -81,6 +81,7 @@ where
     newest_connection_of_a_device_wins_and_learns_of_the_earlier(&*make().await).await;
     registering_again_yields_to_a_newer_connection(&*make().await).await;
     unregister_and_renew_are_fenced(&*make().await).await;
+    what_was_sent_is_remembered_for_its_time(&*make().await).await;
     user_limit_counts_devices_of_that_user_only(&*make().await).await;
     tenant_limit_counts_every_user_and_frees_places(&*make().await).await;
     a_full_tenant_still_replaces(&*make().await).await;
@@ -141,6 +142,19 @@ pub async fn registering_again_yields_to_a_newer_connection(directory: &impl Dir
     assert_eq!(directory.register(&tenant, "alice", &old, again).await, Ok(Registered::Newer));
     assert_eq!(routes_of(directory, &tenant, "alice").await, vec![new.clone()]);
     assert_eq!(directory.register(&tenant, "alice", &old, limits(0, 0)).await, Ok(Registered::Replaced(Box::new(new))));
+}
+
+pub async fn what_was_sent_is_remembered_for_its_time(directory: &impl Directory) {
+    let (tenant, other) = (fresh_tenant(), fresh_tenant());
+    assert_eq!(directory.recall(&tenant, 1).await, Ok(None));
+    directory.remember(&tenant, 1, u64::MAX, LONG_MS).await.expect("remember");
+    assert_eq!(directory.recall(&tenant, 1).await, Ok(Some(u64::MAX)));
+    assert_eq!((directory.recall(&tenant, 2).await, directory.recall(&other, 1).await), (Ok(None), Ok(None)));
+    directory.remember(&tenant, 1, 7, LONG_MS).await.expect("remember");
+    assert_eq!(directory.recall(&tenant, 1).await, Ok(Some(7)));
+    directory.remember(&other, 1, 7, SHORT_MS).await.expect("remember");
+    sleep(Duration::from_millis(2 * SHORT_MS)).await;
+    assert_eq!(directory.recall(&other, 1).await, Ok(None));
 }
 
 pub async fn unregister_and_renew_are_fenced(directory: &impl Directory) {

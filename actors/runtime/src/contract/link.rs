@@ -155,8 +155,11 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
     let frames = vec![kept("bob", 5, &[]), kept("full", 6, &["phone"]), kept("carol", 7, &["a", "b"])];
     let (device, lease): (Arc<str>, Arc<str>) = ("phone".into(), user.clone());
     let table = [
-        (PeerCall::Place { tenant: tenant.clone(), kept: frames }, PeerAnswer::Placed(vec![true, false, true])),
-        (PeerCall::Place { tenant: tenant.clone(), kept: Vec::new() }, PeerAnswer::Placed(Vec::new())),
+        (
+            PeerCall::Place { tenant: tenant.clone(), kept: frames, view: u64::MAX },
+            PeerAnswer::Placed(vec![true, false, true]),
+        ),
+        (PeerCall::Place { tenant: tenant.clone(), kept: Vec::new(), view: 0 }, PeerAnswer::Placed(Vec::new())),
         (
             PeerCall::Lease { tenant: tenant.clone(), user: lease, device: device.clone(), hold_ms: 5_000 },
             PeerAnswer::Leased { kept: waiting("bob"), held: true },
@@ -165,6 +168,7 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
             PeerCall::Settle {
                 tenant: tenant.clone(),
                 user: user.clone(),
+                device: "phone".into(),
                 taken: vec![1, 2],
                 released: vec![u128::MAX],
             },
@@ -188,7 +192,7 @@ pub async fn large_messages_and_many_users_fit<L: PeerLink>(to: &Linked<L>, node
     assert!(node.deliveries()[0].0.request == request);
     let frame = crate::frame::binary(&request);
     let kept = vec![Kept { user: "bob".into(), id: 1, frame, ttl_ms: 1, devices: Vec::new() }; 3];
-    let place = PeerCall::Place { tenant: "t1".into(), kept };
+    let place = PeerCall::Place { tenant: "t1".into(), kept, view: 1 };
     assert_eq!(to.link.call(&to.endpoint, place).await, Ok(PeerAnswer::Placed(vec![true; 3])));
 }
 

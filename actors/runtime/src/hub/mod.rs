@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::time::DelayQueue;
 
 use crate::mailbox::Mailbox;
-use crate::node::{Node, clock_ms};
+use crate::node::{Node, clock_ms, fresh_id};
 use crate::outbox::{Flushed, Outbox, Urgency};
 use crate::session::{Live, SessionMsg};
 use crate::settings::CLOSE_GRACE;
@@ -26,6 +26,9 @@ use crate::wire::Wire;
 
 pub use message::HubMsg;
 
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// A session that was just let in is looked up once in the directory, should it have been away at that moment.
+const FIRST_RENEWAL_MS: u64 = 1_000;
 /// Flushes between two yields, so that reading and other tasks of the thread go on.
 const FLUSHES_PER_TURN: usize = 64;
 /// Of these, flushes of large fan-outs while others wait too.
@@ -148,7 +151,7 @@ impl Hub {
             blocked: Cell::new(false),
             cut_at_ms: Cell::new(0),
             next_keepalive_ms: Cell::new(if keepalive == 0 { u64::MAX } else { now + keepalive }),
-            next_renewal_ms: Cell::new(now + live.renewal_ms()),
+            next_renewal_ms: Cell::new(now + FIRST_RENEWAL_MS + u64::from(fresh_id() as u8) * 4),
             live,
         };
         let due = socket.next_due_ms(now);
@@ -167,7 +170,8 @@ impl Hub {
     }
 
     fn arm(&self, key: (usize, u128), in_ms: u64) {
-        self.wheel.borrow_mut().insert(key, Duration::from_millis(in_ms.max(1)));
+        // The wheel's reach is bounded; whoever is due later is looked at earlier, and armed again.
+        self.wheel.borrow_mut().insert(key, Duration::from_millis(in_ms.max(1)).min(LONGEST_WAIT));
     }
 
     fn socket(&self, slot: usize, connection: u128) -> Option<Rc<Socket>> {
@@ -180,9 +184,9 @@ impl Hub {
         let mut turn = Vec::with_capacity(FLUSHES_PER_TURN + BULK_PER_TURN);
         loop {
             let woken = self.handle.wake.notified();
+            // Neither may starve the other: which one is looked at first is random.
             tokio::select! {
-                biased;
-                () = woken => self.flush_all(&mut turn).await,
+                () = woken => self.flush_turn(&mut turn).await,
                 key = poll_fn(|cx| self.poll_wheel(cx)) => self.tick(key),
             }
         }
@@ -196,19 +200,19 @@ impl Hub {
         }
     }
 
-    async fn flush_all(self: &Rc<Self>, turn: &mut Vec<Arc<Outbox>>) {
-        loop {
-            self.handle.inbox.lock().unwrap_or_else(PoisonError::into_inner).turn(turn);
-            if turn.is_empty() {
-                return;
-            }
-            for outbox in turn.drain(..) {
-                if let Some(socket) = self.socket(outbox.slot, outbox.connection) {
-                    self.flush(&socket);
-                }
-            }
-            tokio::task::yield_now().await;
+    async fn flush_turn(self: &Rc<Self>, turn: &mut Vec<Arc<Outbox>>) {
+        self.handle.inbox.lock().unwrap_or_else(PoisonError::into_inner).turn(turn);
+        if turn.is_empty() {
+            return;
         }
+        // Perhaps there is more.
+        self.handle.wake.notify_one();
+        for outbox in turn.drain(..) {
+            if let Some(socket) = self.socket(outbox.slot, outbox.connection) {
+                self.flush(&socket);
+            }
+        }
+        tokio::task::yield_now().await;
     }
 
     fn flush(self: &Rc<Self>, socket: &Rc<Socket>) {

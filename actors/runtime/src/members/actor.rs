@@ -1,6 +1,7 @@
 //! The shell of the members actor: this node's sign of life, and what follows from the others' and their silence.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use mics_domain::ports::{Announced, DirectoryDown, Peer};
@@ -16,6 +17,7 @@ use crate::node::{Node, RootMsg};
 use crate::router;
 
 const CAPACITY: usize = 1024;
+const LEAVING_LOOK: Duration = Duration::from_millis(300);
 /// Entries of a dead node removed in one go.
 const BURY_BATCH: usize = 512;
 
@@ -44,10 +46,25 @@ impl Actor for MembersActor {
             actor.announce(ctx);
             keep::retry(&actor.node);
         });
+        ctx.run_interval(LEAVING_LOOK, Self::look);
     }
 }
 
 impl MembersActor {
+    /// A leaving node gives no sign of life, and must know who stays: to them it hands over.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if !self.left {
+            return;
+        }
+        let node = self.node.clone();
+        let asked = async move { node.directory.live().await };
+        ctx.spawn(asked.into_actor(self).map(|live, actor, _| {
+            if let Ok(live) = live {
+                actor.node.members.update(live, false);
+            }
+        }));
+    }
+
     fn announce(&mut self, ctx: &mut Context<Self>) {
         if self.left {
             return;
@@ -92,11 +109,11 @@ impl MembersActor {
             actix_rt::spawn(router::register_all(self.node.clone()));
         }
         let grace = self.grace_until.is_some_and(|until| Instant::now() < until);
-        if self.node.members.update(announced.live.clone(), grace) {
+        if let Some(before) = self.node.members.update(announced.live.clone(), grace) {
             let nodes: Vec<&str> = announced.live.iter().map(|peer| &*peer.node).collect();
             tracing::info!(nodes = nodes.join(","), "cluster_changed");
             self.node.routes.forget_all();
-            keep::rehome_all(&self.node);
+            keep::rehome_all(&self.node, &before);
         }
         if !grace {
             let mine = announced.dead.into_iter().filter(|dead| self.is_mine(dead, &announced.live));

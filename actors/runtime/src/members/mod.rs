@@ -23,12 +23,20 @@ pub const ANNOUNCE_TTL: Duration = Duration::from_secs(6);
 /// Dead nodes that are remembered, so that their routes are not believed.
 const GRAVES: usize = 256;
 
+/// The cluster at one moment.
 #[derive(Debug, Default, Clone)]
-struct View {
+pub struct View {
     /// Never empty, in the order of the nodes' ids.
     live: Vec<Peer>,
     dead: VecDeque<Peer>,
     leaving: bool,
+}
+
+impl View {
+    /// Nodes that keep frames.
+    fn keepers<'a>(&'a self, me: &'a Peer) -> impl Iterator<Item = &'a Peer> {
+        self.live.iter().filter(|peer| !(self.leaving && peer.node == me.node))
+    }
 }
 
 /// Which nodes keep a user's frames.
@@ -86,9 +94,12 @@ impl Members {
 
     /// The user's home node and its replica. A node that leaves is nobody's home.
     pub fn homes(&self, tenant: &str, user: &str) -> Homes {
-        let view = self.view();
-        let candidates: Vec<&Peer> =
-            view.live.iter().filter(|peer| !(view.leaving && peer.node == self.me.node)).collect();
+        self.homes_in(&self.view(), tenant, user)
+    }
+
+    /// The same in another view.
+    pub fn homes_in(&self, view: &View, tenant: &str, user: &str) -> Homes {
+        let candidates: Vec<&Peer> = view.keepers(&self.me).collect();
         let names: Vec<&str> = candidates.iter().map(|peer| &*peer.node).collect();
         let (first, second) = rendezvous::ranked2(tenant, user, &names);
         let mut homes = Homes { here: false, here_first: false, elsewhere: Vec::new() };
@@ -102,13 +113,25 @@ impl Members {
         homes
     }
 
+    /// A digest of the nodes that keep frames, as this one sees them. Equal on nodes that agree.
+    pub fn digest(&self) -> u64 {
+        let view = self.view();
+        rendezvous::digest(view.keepers(&self.me).map(|peer| &*peer.node))
+    }
+
+    /// The node says that it leaves, or can't be reached by one that leaves itself: it keeps nothing for anybody.
+    pub(crate) fn forget(&self, endpoint: &str) {
+        self.change(|view| view.live.retain(|peer| *peer.endpoint != *endpoint || peer.node == self.me.node));
+    }
+
     /// From now on this node is nobody's home.
     pub(crate) fn leave(&self) {
         self.change(|view| view.leaving = true);
     }
 
-    /// Takes over what the directory says. `keep_missing`: do not yet believe that somebody is gone. True if anything changed.
-    fn update(&self, mut live: Vec<Peer>, keep_missing: bool) -> bool {
+    /// Takes over what the directory says. `keep_missing`: do not yet believe that somebody is gone. Returns the
+    /// view before, if anything changed.
+    fn update(&self, mut live: Vec<Peer>, keep_missing: bool) -> Option<Arc<View>> {
         let before = self.view();
         if !live.iter().any(|peer| peer.node == self.me.node) {
             live.push(self.me.clone());
@@ -120,7 +143,7 @@ impl Members {
         }
         live.sort_by(|a, b| a.node.cmp(&b.node));
         if live == before.live {
-            return false;
+            return None;
         }
         let gone: Vec<Peer> = before.live.iter().filter(|old| !live.contains(old)).cloned().collect();
         self.change(|view| {
@@ -131,7 +154,7 @@ impl Members {
             }
             view.live = live;
         });
-        true
+        Some(before)
     }
 }
 
@@ -152,7 +175,7 @@ mod tests {
     #[test]
     fn homes_are_the_first_two_choices_and_never_a_leaving_node() {
         let members = Members::new(peer("node-1", 1));
-        assert!(members.update(["node-3", "node-2"].map(|n| peer(n, 1)).into(), false));
+        assert!(members.update(["node-3", "node-2"].map(|n| peer(n, 1)).into(), false).is_some());
         assert_eq!(
             members.homes("t1", "u1"),
             Homes { here: true, here_first: true, elsewhere: vec!["http://node-3".into()] }
@@ -167,12 +190,12 @@ mod tests {
     #[test]
     fn the_dead_are_remembered_until_they_come_back() {
         let members = Members::new(peer("a", 1));
-        assert!(members.update(vec![peer("a", 1), peer("b", 1), peer("c", 1)], false));
-        assert!(!members.update(vec![peer("c", 1), peer("a", 1)], true), "no news is no death");
-        assert!(members.update(vec![peer("a", 1), peer("c", 2)], false));
+        assert!(members.update(vec![peer("a", 1), peer("b", 1), peer("c", 1)], false).is_some());
+        assert!(members.update(vec![peer("c", 1), peer("a", 1)], true).is_none(), "no news is no death");
+        assert!(members.update(vec![peer("a", 1), peer("c", 2)], false).is_some());
         assert!(members.is_dead(&peer("b", 1)) && members.is_dead(&peer("c", 1)));
         assert!(!members.is_dead(&peer("c", 2)) && !members.is_dead(&peer("unknown", 1)));
-        assert!(members.update(vec![peer("a", 1), peer("b", 1), peer("c", 2)], false));
+        assert!(members.update(vec![peer("a", 1), peer("b", 1), peer("c", 2)], false).is_some());
         assert!(!members.is_dead(&peer("b", 1)));
     }
 }

@@ -10,6 +10,7 @@ use mics_domain::ports::{PeerAnswer, PeerCall};
 use super::{Node, clock_ms};
 use crate::encode;
 use crate::fanout::urgency;
+use crate::keep;
 use crate::outbox::Frame;
 use crate::ports::PeerNode;
 use crate::tenant::Tenant;
@@ -31,10 +32,16 @@ impl PeerNode for Node {
 
     fn answer(&self, call: PeerCall) -> PeerAnswer {
         match call {
-            PeerCall::Place { tenant, kept } => PeerAnswer::Placed(match self.tenants().get(&tenant) {
-                // Nothing may stay behind on a node that leaves.
-                Some(tenant) if !self.draining() => place(tenant, kept),
-                _ => vec![false; kept.len()],
+            // Nothing may stay behind on a node that leaves.
+            PeerCall::Place { .. } if self.draining() => PeerAnswer::Leaving,
+            PeerCall::Place { tenant, kept, view } => PeerAnswer::Placed(match self.tenants().get(&tenant) {
+                Some(tenant) => {
+                    if view != self.members.digest() {
+                        keep::doubt(self, tenant, kept.iter().map(|kept| kept.user.clone()));
+                    }
+                    place(tenant, kept)
+                }
+                None => vec![false; kept.len()],
             }),
             PeerCall::Lease { tenant, user, device, hold_ms } => {
                 let now = clock_ms();
@@ -49,9 +56,9 @@ impl PeerNode for Node {
                 };
                 PeerAnswer::Leased { kept: entries.into_iter().map(kept).collect(), held }
             }
-            PeerCall::Settle { tenant, user, taken, released } => {
+            PeerCall::Settle { tenant, user, device, taken, released } => {
                 if let Some(tenant) = self.tenants().get(&tenant) {
-                    tenant.offline.settle(&user, &taken, &released);
+                    tenant.offline.settle(&user, &device, &taken, &released);
                 }
                 PeerAnswer::Done
             }

@@ -31,25 +31,35 @@ pub struct Offline {
     metrics: Metrics,
     buffer: Mutex<OfflineBuffer>,
     taken: Mutex<Recent>,
+    max_bytes: usize,
+}
+
+/// Whom a frame was handed to; the separator can't occur in either part.
+fn taker(user: &str, device: &str) -> String {
+    format!("{user}\u{0}{device}")
 }
 
 impl Offline {
     pub fn new(tenant: Arc<str>, node: Arc<str>, metrics: Metrics, limits: OfflineLimits) -> Self {
         let (buffer, taken) = (Mutex::new(OfflineBuffer::new(limits)), Mutex::new(Recent::new(TAKEN)));
-        Offline { tenant, node, metrics, buffer, taken }
+        Offline { tenant, node, metrics, buffer, taken, max_bytes: limits.max_bytes_per_user }
     }
 
     fn buffer(&self) -> MutexGuard<'_, OfflineBuffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// True when a frame of this size may be kept at all.
+    pub fn fits(&self, bytes: usize) -> bool {
+        self.max_bytes == 0 || bytes <= self.max_bytes
+    }
+
     /// Keeps a frame for a user; false when it was refused. `via` is the metric label of the way it came.
-    pub fn put(&self, user: &Arc<str>, entry: Entry, now_ms: u64, via: &str) -> bool {
-        if self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(user, entry.id).is_some() {
-            // A late copy of what the user has got already.
+    pub fn put(&self, user: &Arc<str>, mut entry: Entry, now_ms: u64, via: &str) -> bool {
+        if self.has_got(user, &mut entry) {
             return true;
         }
-        let put = self.buffer().put(user, entry, now_ms);
+        let put = self.buffer().put_back(user, entry, now_ms);
         self.count(&put);
         let counter = if put.accepted {
             &self.metrics.offline_buffered_total
@@ -58,6 +68,21 @@ impl Offline {
         };
         counter.with_label_values(&[&self.tenant, via]).inc();
         put.accepted
+    }
+
+    /// True for a late copy of what was taken already. A frame for several devices is left to those that have not got it.
+    fn has_got(&self, user: &str, entry: &mut Entry) -> bool {
+        if entry.devices.is_empty() {
+            return self.was_taken(user, "", entry.id);
+        }
+        let id = entry.id;
+        entry.devices.retain(|device| !self.was_taken(user, device, id));
+        entry.devices.is_empty()
+    }
+
+    /// This node took part in handing the frame over. `device`: of a frame for certain devices; else empty.
+    pub fn was_taken(&self, user: &str, device: &str, id: DeliveryId) -> bool {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(&taker(user, device), id).is_some()
     }
 
     /// Keeps frames that were promised before and could not be written.
@@ -116,24 +141,23 @@ impl Offline {
         (buffer.lease(user, device, LEASE_BYTES, hold_ms, now), held)
     }
 
-    /// Forgets the frames `taken`; the `released` ones are free again.
-    pub fn settle(&self, user: &str, taken: &[DeliveryId], released: &[DeliveryId]) {
-        self.take(user, taken);
-        self.buffer().release(user, released);
+    /// The device has the frames `taken`; the `released` ones are free again.
+    pub fn settle(&self, user: &str, device: &str, taken: &[DeliveryId], released: &[DeliveryId]) {
+        let mut buffer = self.buffer();
+        buffer.take_for(user, device, taken);
+        buffer.release(user, released);
+        drop(buffer);
+        // It is not known here which of them were for certain devices only.
+        let takers = [taker(user, ""), taker(user, device)];
+        let mut known = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in taken {
+            takers.iter().for_each(|taker| known.remember(taker, *id, 1));
+        }
     }
 
     /// Forgets frames that are safe elsewhere.
     pub fn forget(&self, user: &str, ids: &[DeliveryId]) {
         self.buffer().take(user, ids);
-    }
-
-    fn take(&self, user: &str, ids: &[DeliveryId]) {
-        if ids.is_empty() {
-            return;
-        }
-        self.buffer().take(user, ids);
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        ids.iter().for_each(|id| taken.remember(user, *id, 1));
     }
 
     /// Copies of everything that is kept here for a user.

@@ -1,7 +1,7 @@
 //! The directory as maps, for one process that holds one node or several. It must behave like the Redis one, leases
 //! included, so it is held to the same contract suite; it never blocks and never fails.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -133,6 +133,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Messages answered SENT, for those who ask on another node.
+#[derive(Default)]
+struct Sent {
+    fingerprints: HashMap<(Arc<str>, u128), (u64, Instant)>,
+    ends: VecDeque<(Instant, (Arc<str>, u128))>,
+}
+
 /// Share it as `Arc<MemoryDirectory>` between the nodes of a process. Tenants have a lock each and don't wait for each
 /// other; what expired is given back within [`SWEEP_EVERY`] of any registration.
 ///
@@ -140,6 +147,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct MemoryDirectory {
     tenants: DashMap<Arc<str>, Arc<Mutex<Tenant>>>,
     /// Per tenant: the second that was last asked about, and what was taken of it.
+    sent: Mutex<Sent>,
     budgets: DashMap<Arc<str>, (i64, u32)>,
     nodes: Mutex<Nodes>,
     watchers: Mutex<Vec<Weak<dyn RouteWatcher>>>,
@@ -165,6 +173,7 @@ impl MemoryDirectory {
         MemoryDirectory {
             tenants: DashMap::new(),
             budgets: DashMap::new(),
+            sent: Mutex::default(),
             nodes: Mutex::default(),
             watchers: Mutex::default(),
             last_sweep: Mutex::new(now),
@@ -325,6 +334,37 @@ impl Directory for MemoryDirectory {
         })
     }
 
+    fn remember<'a>(
+        &'a self,
+        tenant: &'a str,
+        key: u128,
+        fingerprint: u64,
+        ttl_ms: u64,
+    ) -> LocalFuture<'a, Result<(), DirectoryDown>> {
+        Box::pin(async move {
+            let now = Instant::now();
+            let mut sent = lock(&self.sent);
+            // In the order of their ends, as long as callers use one time to live.
+            while sent.ends.front().is_some_and(|(end, _)| *end <= now) {
+                let Some((_, id)) = sent.ends.pop_front() else { break };
+                if sent.fingerprints.get(&id).is_some_and(|(_, end)| *end <= now) {
+                    sent.fingerprints.remove(&id);
+                }
+            }
+            let (id, end) = ((Arc::from(tenant), key), now + Duration::from_millis(ttl_ms));
+            sent.ends.push_back((end, (Arc::clone(&id.0), key)));
+            sent.fingerprints.insert(id, (fingerprint, end));
+            Ok(())
+        })
+    }
+
+    fn recall<'a>(&'a self, tenant: &'a str, key: u128) -> LocalFuture<'a, Result<Option<u64>, DirectoryDown>> {
+        Box::pin(async move {
+            let found = lock(&self.sent).fingerprints.get(&(tenant.into(), key)).copied();
+            Ok(found.filter(|(_, end)| *end > Instant::now()).map(|(fingerprint, _)| fingerprint))
+        })
+    }
+
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>> {
         Box::pin(async move {
             let ttl = Duration::from_millis(ttl_ms);
@@ -334,6 +374,10 @@ impl Directory for MemoryDirectory {
             }
             Ok(announced)
         })
+    }
+
+    fn live(&self) -> LocalFuture<'_, Result<Vec<Peer>, DirectoryDown>> {
+        Box::pin(async move { Ok(lock(&self.nodes).live(Instant::now())) })
     }
 
     fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>> {

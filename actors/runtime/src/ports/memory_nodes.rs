@@ -32,6 +32,10 @@ impl Nodes {
         Announced { remembered, live: peers(live), dead: peers(dead), now_ms }
     }
 
+    pub(super) fn live(&self, now: Instant) -> Vec<Peer> {
+        self.known.values().filter(|(_, until)| *until > now).map(|(peer, _)| peer.clone()).collect()
+    }
+
     pub(super) fn is_live(&self, peer: &Peer, now: Instant) -> bool {
         self.known.get(&key(peer)).is_some_and(|(_, until)| *until > now)
     }

@@ -2,6 +2,7 @@
 //! and withdrawals wait a moment, so that many go in one round trip.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -14,13 +15,13 @@ use super::{Router, RouterMsg};
 use crate::link::Linked;
 use crate::mailbox::{In, Mailbox, MailboxStats};
 use crate::node::{Node, RootMsg};
+use crate::settings::Withdrawal;
 use crate::tenant::SessionRef;
 
 const CAPACITY: usize = 16_384;
 const BATCH: usize = 256;
 const BATCH_WAIT: Duration = Duration::from_millis(20);
-const WITHDRAW_ATTEMPTS: u32 = 3;
-const WITHDRAW_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 const REGISTER_AT_ONCE: usize = 64;
 
 struct RouterActor {
@@ -185,23 +186,33 @@ pub async fn register_all(node: Arc<Node>) {
 /// Withdraws routes in the background; a lease that can't be withdrawn expires by itself.
 pub(super) fn withdraw(node: Arc<Node>, leases: Vec<Lease>) {
     actix_rt::spawn(async move {
-        for attempt in 1..=WITHDRAW_ATTEMPTS {
-            let gone = node.directory.unregister(&leases).await;
-            if gone.is_ok() {
-                if attempt > 1 {
-                    count(&leases, &node.metrics.admission_unregister_retry_ok_total);
-                }
-                return;
-            }
-            let failed = match attempt {
-                1 => &node.metrics.admission_unregister_failed_total,
-                _ => &node.metrics.admission_unregister_retry_failed_total,
-            };
-            count(&leases, failed);
-            tokio::time::sleep(WITHDRAW_PAUSE * (1 << attempt)).await;
+        if node.directory.unregister(&leases).await.is_ok() {
+            return;
         }
-        count(&leases, &node.metrics.admission_unregister_retry_giveup_total);
+        let metrics = &node.metrics;
+        count(&leases, &metrics.admission_unregister_failed_total);
+        let Withdrawal { capacity, attempts, backoff } = node.settings.withdrawal;
+        let waiting = node.withdrawals_waiting.fetch_add(leases.len(), Relaxed);
+        if waiting + leases.len() > capacity {
+            count(&leases, &metrics.admission_unregister_retry_dropped_total);
+        } else if retry(&node, &leases, attempts, backoff).await {
+            count(&leases, &metrics.admission_unregister_retry_ok_total);
+        } else {
+            count(&leases, &metrics.admission_unregister_retry_giveup_total);
+        }
+        node.withdrawals_waiting.fetch_sub(leases.len(), Relaxed);
     });
+}
+
+async fn retry(node: &Node, leases: &[Lease], attempts: u32, backoff: Duration) -> bool {
+    for attempt in 0..attempts {
+        tokio::time::sleep((backoff * 2u32.saturating_pow(attempt)).min(LONGEST_BACKOFF)).await;
+        if node.directory.unregister(leases).await.is_ok() {
+            return true;
+        }
+        count(leases, &node.metrics.admission_unregister_retry_failed_total);
+    }
+    false
 }
 
 fn count(leases: &[Lease], counter: &prometheus::IntCounterVec) {

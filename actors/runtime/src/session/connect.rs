@@ -153,6 +153,8 @@ fn insert(
         outbox: outbox.clone(),
         pipeline,
         fetching: Cell::new(true),
+        looking_again: Cell::new(false),
+        looks: Cell::new(0),
         last_activity_ms: Cell::new(clock_ms()),
         closed_code: Cell::new(None),
     });

@@ -53,6 +53,10 @@ pub struct Live {
     pub pipeline: Pipeline,
     /// A task is moving kept frames into the outbox.
     pub fetching: Cell<bool>,
+    /// It will look for kept frames again, without being told of any.
+    pub looking_again: Cell<bool>,
+    /// How often in a row it did so in vain.
+    pub looks: Cell<u32>,
     last_activity_ms: Cell<u64>,
     /// Why it was closed, once it was; for the books.
     closed_code: Cell<Option<u16>>,

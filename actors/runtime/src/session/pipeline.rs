@@ -16,10 +16,15 @@ use crate::encode;
 use crate::flow;
 use crate::node::unix_ms;
 
+/// From here on the socket is no longer read, however few messages wait.
+const MAX_WAITING_BYTES: usize = 1 << 20;
+
 pub struct Pipeline {
     window: usize,
     under_way: Cell<usize>,
     waiting: RefCell<VecDeque<Message>>,
+    /// Bytes of the bodies that wait.
+    waiting_bytes: Cell<usize>,
     /// Resolves when the latest message's turn is over.
     last: RefCell<Option<oneshot::Receiver<()>>>,
     reader: RefCell<Option<Waker>>,
@@ -47,13 +52,14 @@ impl Pipeline {
             window,
             under_way: Cell::new(0),
             waiting: RefCell::default(),
+            waiting_bytes: Cell::new(0),
             last: RefCell::default(),
             reader: RefCell::default(),
         }
     }
 
     pub fn is_full(&self) -> bool {
-        self.waiting.borrow().len() >= self.window
+        self.waiting.borrow().len() >= self.window || self.waiting_bytes.get() >= MAX_WAITING_BYTES
     }
 
     /// Ready while the socket may be read; otherwise wakes the reader once it may be again.
@@ -73,6 +79,8 @@ impl Pipeline {
     fn next(&self) -> Option<Message> {
         let mut waiting = self.waiting.borrow_mut();
         let next = waiting.pop_front();
+        let freed = next.as_ref().map_or(0, |message| message.body.len());
+        self.waiting_bytes.set(self.waiting_bytes.get().saturating_sub(freed));
         if waiting.is_empty() && waiting.capacity() > 0 {
             *waiting = VecDeque::new();
         }
@@ -89,7 +97,9 @@ pub(super) fn offer(live: &Rc<Live>, message: Message) {
     if live.pipeline.under_way.get() < live.pipeline.window {
         start(live.clone(), message);
     } else {
-        live.pipeline.waiting.borrow_mut().push_back(message);
+        let pipeline = &live.pipeline;
+        pipeline.waiting_bytes.set(pipeline.waiting_bytes.get() + message.body.len());
+        pipeline.waiting.borrow_mut().push_back(message);
     }
 }
 

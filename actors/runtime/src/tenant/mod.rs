@@ -128,6 +128,11 @@ impl Tenant {
         sessions
     }
 
+    /// A session got this delivery from a buffer.
+    pub fn was_given(&self, user: &str, id: DeliveryId) {
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner).remember(user, id, 1);
+    }
+
     /// Another node handed this delivery over, and sessions took it.
     pub fn was_forwarded(&self, user: &str, id: DeliveryId) -> bool {
         self.forwarded.lock().unwrap_or_else(PoisonError::into_inner).get(user, id).is_some()

@@ -81,6 +81,8 @@ async fn who_leaves_is_dead_at_once(directory: &impl Directory) {
     directory.leave(&leaver).await.expect("leave");
     let seen = announce(directory, &witness).await;
     assert!(!seen.live.contains(&leaver) && seen.dead.contains(&leaver), "{seen:?}");
+    let live = directory.live().await.expect("live");
+    assert!(live.contains(&witness) && !live.contains(&leaver), "{live:?}");
     directory.leave(&fresh_peer()).await.expect("an unknown node may leave");
     directory.leave(&leaver).await.expect("and one that left");
 }
