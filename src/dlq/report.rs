@@ -74,7 +74,7 @@ impl Summary {
 
     fn text(&self, now_ms: i64) -> String {
         let mut text = format!("{}: {} dead letters, {} bytes", self.tenant, self.records, self.bytes);
-        let _ = write!(text, ", {} replayed, {} unreadable\n", self.replayed, self.unreadable);
+        let _ = writeln!(text, ", {} replayed, {} unreadable", self.replayed, self.unreadable);
         if let Some((oldest, newest)) = self.span {
             let (oldest_age, newest_age) = (age(now_ms - oldest), age(now_ms - newest));
             let _ = writeln!(

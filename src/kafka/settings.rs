@@ -190,4 +190,16 @@ mod tests {
         let mistake = explain(&error);
         assert!(!mistake.0.contains("hunter2") && mistake.0.contains("security.protocol"), "{mistake}");
     }
+
+    #[test]
+    fn the_library_is_built_with_tls_and_passwords() {
+        let features = ClientConfig::new().create_native_config().unwrap().get("builtin.features").unwrap();
+        let has = |name: &str| features.split(',').any(|feature| feature == name);
+        for name in ["ssl", "sasl_plain", "sasl_scram", "gzip", "snappy", "lz4", "zstd"] {
+            assert!(has(name), "docs/ops/events.md promises {name}: {features}");
+        }
+        for name in ["sasl_gssapi", "oidc"] {
+            assert!(!has(name), "docs/ops/events.md says that {name} is not there: {features}");
+        }
+    }
 }
