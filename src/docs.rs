@@ -35,8 +35,10 @@ pub fn errors() -> String {
     for reason in ["hook degraded", "hook queue rejected", "hook circuit open", "canceled"] {
         let _ = writeln!(out, "| {reason} | yes |");
     }
+    out.push_str("| hook sign required | no |\n\n");
+    out.push_str("A SENT ack with reason `duplicate` answers a repetition of a sent message. A SENT ack of a group with `partial_delivery`\n");
     out.push_str(
-        "| hook sign required | no |\n\nA SENT ack with reason `duplicate` answers a repetition of a sent message.\n\n",
+        "and any other reason: some members have the message, the rest could not be learned, for this reason.\n\n",
     );
     out.push_str("## Refusals before the upgrade\n\n| status | when |\n|---|---|\n");
     out.push_str("| 400 | not a WebSocket handshake |\n| 404 | another path |\n");

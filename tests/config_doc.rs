@@ -299,7 +299,7 @@ fn hook_mock_policies_fall_back_to_the_global_values() {
         ("HOOK_TENANT_SECRETS", "{}"),
         (
             "HOOK_TENANT_POLICIES",
-            r#"{"t1":{"hookMaxConcurrency":4,"hookSignRequired":false,"hookBreakerOpenMs":-1,"x":1}}"#,
+            r#"{"t1":{"hookMaxConcurrency":4,"hookSignRequired":false,"hookBreakerOpenMs":-1,"x":1,"groupPageSize":500}}"#,
         ),
         ("HOOK_MAX_CONCURRENCY", "8"),
         ("HOOK_QUEUE_TIMEOUT_MS", "0"),
@@ -316,6 +316,7 @@ fn hook_mock_policies_fall_back_to_the_global_values() {
         (own.hook_queue_timeout_ms, own.hook_breaker_failure_threshold, own.hook_breaker_open_ms),
         (Some(0), None, None)
     );
+    assert_eq!((own.group_page_size, other.group_page_size, own.group_cache_ttl_seconds), (Some(500), None, None));
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     let errors = HookMockConfig::load(&Source::from_pairs([
         ("HOOK_GROUP_MEMBERS", r#"{"g":[1]}"#),

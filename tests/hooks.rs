@@ -16,7 +16,7 @@ use mics::hookmock::server;
 use mics::hooks::client::{HostRules, HttpHookSettings, HttpHooks};
 use mics_domain::message::{Kind, Message};
 use mics_domain::policy::HookFailure;
-use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Hooks};
+use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Hooks, MembersPage, MembersQuestion};
 use mics_domain::tenant::Secret;
 
 const HOOK_URL: &str = "http://hooks.example:8081";
@@ -104,11 +104,33 @@ async fn answers(hooks: &dyn Hooks, to: &HookTarget) {
 
     let allowed = CheckAnswer { allow: true, reason: String::new() };
     assert_eq!(hooks.check_message(to, &message(b"hello")).await.unwrap(), allowed);
-    assert_eq!(hooks.group_members(to, "group-1").await.unwrap(), ["u1", "u2", "u3"]);
-    assert_eq!(hooks.group_members(to, "range-4").await.unwrap(), ["u1", "u2", "u3", "u4"]);
-    assert!(hooks.group_members(to, "nobody").await.unwrap().is_empty());
+    assert_eq!(members(hooks, to, "group-1").await.unwrap(), ["u1", "u2", "u3"]);
+    assert_eq!(members(hooks, to, "range-4").await.unwrap(), ["u1", "u2", "u3", "u4"]);
+    assert!(members(hooks, to, "nobody").await.unwrap().is_empty());
+    pages(hooks, to).await;
     let page = hooks.offline_messages(to, "u2", "dev2", 100, "").await.unwrap();
     assert!(page.ok && page.messages.is_empty() && !page.has_more);
+}
+
+/// The whole list at once.
+async fn members(hooks: &dyn Hooks, to: &HookTarget, group: &str) -> Result<Vec<String>, HookFailure> {
+    let question = MembersQuestion { group: group.into(), ..Default::default() };
+    let page = hooks.group_members(to, &question).await?;
+    assert_eq!(page.next_cursor, "", "pages only for those who ask");
+    Ok(page.members)
+}
+
+async fn pages(hooks: &dyn Hooks, to: &HookTarget) {
+    let first = MembersQuestion { group: "range-5".into(), max_members: 3, ..Default::default() };
+    let page = hooks.group_members(to, &first).await.unwrap();
+    assert_eq!((&page.members[..], page.not_modified), (&["u1", "u2", "u3"].map(String::from)[..], false));
+    let second = MembersQuestion { cursor: page.next_cursor, ..first.clone() };
+    let last = hooks.group_members(to, &second).await.unwrap();
+    assert_eq!((&last.members[..], &*last.next_cursor), (&["u4", "u5"].map(String::from)[..], ""));
+    assert!(!page.version.is_empty() && page.version == last.version);
+    let known = MembersQuestion { known_version: page.version.clone(), ..first };
+    let want = MembersPage { version: page.version, not_modified: true, ..Default::default() };
+    assert_eq!(hooks.group_members(to, &known).await.unwrap(), want);
 }
 
 async fn refused(hooks: &dyn Hooks, to: &HookTarget, token: &str) -> String {
@@ -139,7 +161,7 @@ async fn refusals(hooks: &dyn Hooks, to: &HookTarget) {
         assert_eq!(hooks.check_message(target, &message(body)).await.unwrap(), want);
     }
     assert!(hooks.check_message(to, &message(&[0; 65_536])).await.unwrap().allow);
-    assert!(hooks.group_members(&forged, "group-1").await.unwrap().is_empty());
+    assert!(members(hooks, &forged, "group-1").await.unwrap().is_empty());
     assert!(!hooks.offline_messages(&forged, "u", "d", 1, "").await.unwrap().ok);
 }
 
@@ -162,12 +184,12 @@ async fn failures(hooks: &dyn Hooks, faults: &Faults, to: &HookTarget) {
             .unwrap();
         assert_eq!(hooks.auth(to, "valid:u1", "d").await.unwrap_err(), want);
         assert_eq!(hooks.check_message(to, &message(b"x")).await.unwrap_err(), want);
-        assert_eq!(hooks.group_members(to, "group-1").await.unwrap_err(), want);
+        assert_eq!(members(hooks, to, "group-1").await.unwrap_err(), want);
         assert_eq!(hooks.offline_messages(to, "u", "d", 1, "").await.unwrap_err(), want);
     }
     faults.set(fault("check-message", status(204))).unwrap();
     assert!(!hooks.check_message(to, &message(b"x")).await.unwrap().allow, "an empty 2xx body is a no");
-    assert_eq!(hooks.group_members(to, "group-1").await.unwrap().len(), 3, "operations fail one by one");
+    assert_eq!(members(hooks, to, "group-1").await.unwrap().len(), 3, "operations fail one by one");
     faults.set(fault("check-message", Fault { deny: true, ..Default::default() })).unwrap();
     assert_eq!(hooks.check_message(to, &message(b"x")).await.unwrap().reason, "denied by mock");
     faults.set(BTreeMap::new()).unwrap();

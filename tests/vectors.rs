@@ -7,7 +7,7 @@ use mics::hooks::{codec, sign};
 use mics_domain::codes::{Close, FrameError};
 use mics_domain::event::{Event, EventType};
 use mics_domain::message::{Kind, Message as ChatMessage};
-use mics_domain::ports::HookTarget;
+use mics_domain::ports::{HookTarget, MembersQuestion};
 use mics_domain::rendezvous;
 use mics_domain::tenant::Secret;
 use mics_proto::hook::{
@@ -146,6 +146,8 @@ fn tenant_config(f: &Value) -> TenantRuntimeConfig {
         hook_breaker_open_ms: Some(int32(f, "hook_breaker_open_ms")),
         hook_sign_required: Some(flag(f, "hook_sign_required")),
         offline_use_hook_pull: Some(flag(f, "offline_use_hook_pull")),
+        group_cache_ttl_seconds: None,
+        group_page_size: None,
     }
 }
 
@@ -193,7 +195,10 @@ fn hook_request(v: &Value, meta: HookMeta, secret: &Secret) -> [Vec<u8>; 2] {
             let message = Some(mics_actors::encode::request(&domain_message(&f["message"])));
             both(CheckMessageRequest { meta: some, message }, secret)
         }
-        "GetGroupMembersRequest" => both(GetGroupMembersRequest { meta: some, group_id: text(f, "group_id") }, secret),
+        "GetGroupMembersRequest" => {
+            let question = MembersQuestion { group: text(f, "group_id"), ..Default::default() };
+            both(codec::members_request(meta, &question), secret)
+        }
         "GetOfflineMessagesRequest" => {
             let max = int(f, "max_messages").try_into().unwrap();
             both(

@@ -26,7 +26,8 @@ pub struct HookMockConfig {
     pub policy: HookPolicy,
 }
 
-/// Optional fields of the tenant config that /auth answers. Concurrency and threshold are positive, times (ms) not negative.
+/// Optional fields of the tenant config that /auth answers. Concurrency, threshold, page size and cache time (s) are
+/// positive, times (ms) not negative.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HookPolicy {
     pub hook_max_concurrency: Option<i32>,
@@ -34,6 +35,10 @@ pub struct HookPolicy {
     pub hook_breaker_failure_threshold: Option<i32>,
     pub hook_breaker_open_ms: Option<i32>,
     pub hook_sign_required: Option<bool>,
+    /// Only in a tenant's own policy.
+    pub group_page_size: Option<i32>,
+    /// Only in a tenant's own policy.
+    pub group_cache_ttl_seconds: Option<i32>,
 }
 
 impl HookMockConfig {
@@ -54,6 +59,7 @@ impl HookMockConfig {
                 hook_breaker_failure_threshold: r.opt_number("HOOK_BREAKER_FAILURE_THRESHOLD"),
                 hook_breaker_open_ms: r.opt_number("HOOK_BREAKER_OPEN_MS"),
                 hook_sign_required: r.opt_bool("HOOK_SIGN_REQUIRED"),
+                ..HookPolicy::default()
             },
         };
         r.finish(config)
@@ -69,6 +75,8 @@ impl HookMockConfig {
             hook_breaker_failure_threshold: own.hook_breaker_failure_threshold.or(all.hook_breaker_failure_threshold),
             hook_breaker_open_ms: own.hook_breaker_open_ms.or(all.hook_breaker_open_ms),
             hook_sign_required: own.hook_sign_required.or(all.hook_sign_required),
+            group_page_size: own.group_page_size,
+            group_cache_ttl_seconds: own.group_cache_ttl_seconds,
         }
     }
 }
@@ -123,6 +131,8 @@ fn policies(r: &mut Reader) -> BTreeMap<String, HookPolicy> {
                 "hookqueuetimeoutms" => policy.hook_queue_timeout_ms = int(0),
                 "hookbreakerfailurethreshold" => policy.hook_breaker_failure_threshold = int(1),
                 "hookbreakeropenms" => policy.hook_breaker_open_ms = int(0),
+                "grouppagesize" => policy.group_page_size = int(1),
+                "groupcachettlseconds" => policy.group_cache_ttl_seconds = int(1),
                 "hooksignrequired" => {
                     policy.hook_sign_required = r.entry(NAME, &place, value, "true or false", values::as_bool)
                 }

@@ -216,7 +216,7 @@ pub const HOOK_MOCK_VARS: &[Var] = &[
     var(Area::Mock, "HOOK_BASE_URL", Kind::Url, "http://localhost:{PORT}", "", "Answered as `config.hook_base_url`."),
     var(Area::Mock, "HOOK_GROUP_MEMBERS", Kind::Map { of: "array of string", secret: false }, r#"{"group-1":["u1","u2","u3"]}"#, "", "Group -> user ids."),
     var(Area::Mock, "OFFLINE_USE_HOOK_PULL", Kind::Bool, "false", "", "Answered as `config.offline_use_hook_pull`."),
-    var(Area::Mock, "HOOK_TENANT_POLICIES", Kind::Map { of: "object", secret: false }, "", "", "Tenant -> `{hookMaxConcurrency, hookQueueTimeoutMs, hookBreakerFailureThreshold, hookBreakerOpenMs, hookSignRequired}`, all optional."),
+    var(Area::Mock, "HOOK_TENANT_POLICIES", Kind::Map { of: "object", secret: false }, "", "", "Tenant -> `{hookMaxConcurrency, hookQueueTimeoutMs, hookBreakerFailureThreshold, hookBreakerOpenMs, hookSignRequired, groupPageSize, groupCacheTtlSeconds}`, all optional."),
     var(Area::Mock, "HOOK_MAX_CONCURRENCY", Kind::OptionalPositive, "", "requests", "Answered for tenants without a policy of their own, when set."),
     var(Area::Mock, "HOOK_QUEUE_TIMEOUT_MS", Kind::OptionalNonNegative, "", "ms", "The same."),
     var(Area::Mock, "HOOK_BREAKER_FAILURE_THRESHOLD", Kind::OptionalPositive, "", "failures", "The same."),

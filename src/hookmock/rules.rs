@@ -20,8 +20,8 @@ pub const INVALID_TOKEN: &str = "invalid token";
 pub const BAD_BODY: &str = "empty or too large message body";
 pub const DENIED: &str = "denied by mock";
 
-/// Optional fields of the config that /auth answers. Not positive concurrency and threshold, and negative times, count
-/// as absent.
+/// Optional fields of the config that /auth answers. Not positive concurrency, threshold, page size and cache time, and
+/// other times that are negative, count as absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MockPolicy {
@@ -30,6 +30,8 @@ pub struct MockPolicy {
     pub hook_breaker_failure_threshold: Option<i32>,
     pub hook_breaker_open_ms: Option<i32>,
     pub hook_sign_required: Option<bool>,
+    pub group_page_size: Option<i32>,
+    pub group_cache_ttl_seconds: Option<i32>,
 }
 
 /// What the mock knows.
@@ -68,6 +70,8 @@ impl From<crate::config::HookPolicy> for MockPolicy {
             hook_breaker_failure_threshold: policy.hook_breaker_failure_threshold,
             hook_breaker_open_ms: policy.hook_breaker_open_ms,
             hook_sign_required: policy.hook_sign_required,
+            group_page_size: policy.group_page_size,
+            group_cache_ttl_seconds: policy.group_cache_ttl_seconds,
         }
     }
 }
@@ -139,8 +143,22 @@ impl MockTenant {
 
     fn group_members(&self, body: &[u8], deny: bool) -> hook::GetGroupMembersResponse {
         let (request, admitted) = self.admit::<hook::GetGroupMembersRequest>(body, deny);
-        let user_ids = if admitted.is_ok() { self.members(&request.group_id) } else { Vec::new() };
-        hook::GetGroupMembersResponse { meta: echo(request.meta.as_ref()), user_ids }
+        let meta = echo(request.meta.as_ref());
+        if admitted.is_err() {
+            return hook::GetGroupMembersResponse { meta, ..Default::default() };
+        }
+        // Groups do not change here: their size says all.
+        let total = self.group_size(&request.group_id);
+        let version = total.to_string();
+        if request.known_version == version {
+            return hook::GetGroupMembersResponse { meta, version, not_modified: true, ..Default::default() };
+        }
+        let start = request.cursor.parse().unwrap_or(0).min(total);
+        let wanted = usize::try_from(request.max_members).ok().filter(|wanted| *wanted > 0).unwrap_or(total);
+        let end = total.min(start.saturating_add(wanted));
+        let next_cursor = if end < total { end.to_string() } else { String::new() };
+        let user_ids = self.members(&request.group_id, start, end);
+        hook::GetGroupMembersResponse { meta, user_ids, next_cursor, version, not_modified: false }
     }
 
     fn offline_messages(&self, body: &[u8], deny: bool) -> hook::GetOfflineMessagesResponse {
@@ -168,12 +186,19 @@ impl MockTenant {
         if fine { Ok(secret) } else { Err(INVALID_SIGN) }
     }
 
-    fn members(&self, group: &str) -> Vec<String> {
+    fn group_size(&self, group: &str) -> usize {
         if let Some(users) = self.settings.group_members.get(group) {
-            return users.clone();
+            return users.len();
         }
-        let count = group.strip_prefix("range-").and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
-        (1..=count.min(MAX_RANGE)).map(|n| format!("u{n}")).collect()
+        group.strip_prefix("range-").and_then(|n| n.parse::<usize>().ok()).unwrap_or(0).min(MAX_RANGE)
+    }
+
+    /// Members `start` to `end` of a group that has as many.
+    fn members(&self, group: &str, start: usize, end: usize) -> Vec<String> {
+        match self.settings.group_members.get(group) {
+            Some(users) => users[start..end].to_vec(),
+            None => (start + 1..=end).map(|n| format!("u{n}")).collect(),
+        }
     }
 
     fn config(&self, tenant: &str, secret: &str) -> hook::TenantRuntimeConfig {
@@ -198,6 +223,8 @@ impl MockTenant {
             hook_breaker_open_ms: time(own.hook_breaker_open_ms, all.hook_breaker_open_ms),
             hook_sign_required: own.hook_sign_required.or(all.hook_sign_required),
             offline_use_hook_pull: Some(self.settings.offline_use_hook_pull),
+            group_cache_ttl_seconds: positive(own.group_cache_ttl_seconds, all.group_cache_ttl_seconds),
+            group_page_size: positive(own.group_page_size, all.group_page_size),
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mics_domain::ids::is_blank;
 use mics_domain::policy::{HookFailure, HookOverrides};
-use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Identity, OfflinePage};
+use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Identity, MembersPage, MembersQuestion, OfflinePage};
 use mics_domain::tenant::{Secret, TenantConfig};
 use mics_proto::hook;
 use mics_proto::message::MessageRequest;
@@ -17,6 +17,17 @@ pub fn meta(to: &HookTarget, request_id: String, timestamp_ms: i64) -> hook::Hoo
         timestamp_ms,
         sign: String::new(),
         trace_id: to.trace_id.clone(),
+    }
+}
+
+/// Question of /get-group-members.
+pub fn members_request(meta: hook::HookMeta, question: &MembersQuestion) -> hook::GetGroupMembersRequest {
+    hook::GetGroupMembersRequest {
+        meta: Some(meta),
+        group_id: question.group.clone(),
+        cursor: question.cursor.clone(),
+        max_members: i32::try_from(question.max_members).unwrap_or(i32::MAX),
+        known_version: question.known_version.clone(),
     }
 }
 
@@ -74,6 +85,8 @@ pub fn tenant_config(config: hook::TenantRuntimeConfig, base_url: &str) -> Tenan
             sign_required: config.hook_sign_required,
         },
         offline_use_hook_pull: config.offline_use_hook_pull.unwrap_or(false),
+        group_cache_ttl_ms: u64::from(TenantConfig::limit(config.group_cache_ttl_seconds.unwrap_or(0))) * 1000,
+        group_page_size: TenantConfig::group_page(config.group_page_size.unwrap_or(0)),
     }
 }
 
@@ -83,9 +96,11 @@ pub fn check_answer(body: Bytes) -> Result<CheckAnswer, HookFailure> {
     Ok(CheckAnswer { allow: answer.allow, reason: answer.reason })
 }
 
-/// Reads /get-group-members' answer: ids as sent, in order, repetitions included.
-pub fn group_members(body: Bytes) -> Result<Vec<String>, HookFailure> {
-    Ok(hook::GetGroupMembersResponse::decode(body).map_err(|_| HookFailure::Decode)?.user_ids)
+/// Reads one page of /get-group-members' answer.
+pub fn members_page(body: Bytes) -> Result<MembersPage, HookFailure> {
+    let page = hook::GetGroupMembersResponse::decode(body).map_err(|_| HookFailure::Decode)?;
+    let hook::GetGroupMembersResponse { meta: _, user_ids: members, next_cursor, version, not_modified } = page;
+    Ok(MembersPage { members, next_cursor, version, not_modified })
 }
 
 /// `GetOfflineMessagesResponse` with the messages left as bytes, so that their unknown fields survive.
@@ -166,6 +181,8 @@ mod tests {
             hook_queue_timeout_ms: Some(0),
             hook_sign_required: Some(false),
             offline_use_hook_pull: Some(true),
+            group_cache_ttl_seconds: Some(60),
+            group_page_size: Some(1000),
             ..Default::default()
         };
         let want = TenantConfig {
@@ -178,8 +195,50 @@ mod tests {
             secret: Secret::new("s"),
             hooks: HookOverrides { queue_timeout_ms: Some(0), sign_required: Some(false), ..Default::default() },
             offline_use_hook_pull: true,
+            group_cache_ttl_ms: 60_000,
+            group_page_size: 1000,
         };
         assert_eq!(tenant_config(config, "http://auth"), want);
+    }
+
+    #[test]
+    fn page_sizes_have_bounds_and_no_size_means_no_pages() {
+        let size = |size| {
+            let config = hook::TenantRuntimeConfig { group_page_size: Some(size), ..Default::default() };
+            tenant_config(config, "").group_page_size
+        };
+        assert_eq!([-1, 0, 1, 200, 5_000, i32::MAX].map(size), [0, 0, 200, 200, 5_000, 50_000]);
+    }
+
+    #[test]
+    fn a_question_that_wants_nothing_new_is_the_one_that_older_tenants_know() {
+        let meta = || hook::HookMeta { tenant_id: "t1".into(), ..Default::default() };
+        let plain = MembersQuestion { group: "g".into(), ..Default::default() };
+        // meta {tenant_id "t1"}, group_id "g"; nothing else.
+        let known = [0x0a, 4, 0x0a, 2, b't', b'1', 0x12, 1, b'g'];
+        assert_eq!(members_request(meta(), &plain).encode_to_vec(), known);
+
+        let page = MembersQuestion { cursor: "c".into(), max_members: 5, known_version: "v".into(), ..plain };
+        let new = [[0xa2, 0x06, 1, b'c'].as_slice(), &[0xa8, 0x06, 5], &[0xb2, 0x06, 1, b'v']].concat();
+        assert_eq!(members_request(meta(), &page).encode_to_vec(), [&known[..], &new].concat());
+    }
+
+    #[test]
+    fn a_page_is_read_with_its_cursor_and_version() {
+        let answer = hook::GetGroupMembersResponse {
+            user_ids: vec!["u2".into(), "u1".into(), "u2".into()],
+            next_cursor: "c".into(),
+            version: "v".into(),
+            not_modified: true,
+            ..Default::default()
+        };
+        let want = MembersPage {
+            members: answer.user_ids.clone(),
+            next_cursor: "c".into(),
+            version: "v".into(),
+            not_modified: true,
+        };
+        assert_eq!(members_page(answer.encode_to_vec().into()).unwrap(), want);
     }
 
     #[test]
@@ -208,14 +267,14 @@ mod tests {
         let garbage = Bytes::from_static(b"\xff\xff<html>");
         assert_eq!(auth_answer(garbage.clone(), "").unwrap_err(), HookFailure::Decode);
         assert_eq!(check_answer(garbage.clone()).unwrap_err(), HookFailure::Decode);
-        assert_eq!(group_members(garbage.clone()).unwrap_err(), HookFailure::Decode);
+        assert_eq!(members_page(garbage.clone()).unwrap_err(), HookFailure::Decode);
         assert_eq!(offline_page(garbage).unwrap_err(), HookFailure::Decode);
     }
 
     #[test]
     fn an_empty_body_means_defaults() {
         assert_eq!(check_answer(Bytes::new()).unwrap(), CheckAnswer { allow: false, reason: String::new() });
-        assert!(group_members(Bytes::new()).unwrap().is_empty());
+        assert_eq!(members_page(Bytes::new()).unwrap(), MembersPage::default());
         assert!(!offline_page(Bytes::new()).unwrap().ok);
     }
 }

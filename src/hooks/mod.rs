@@ -13,8 +13,10 @@ use bytes::Bytes;
 use mics_actors::encode;
 use mics_domain::message::Message;
 use mics_domain::policy::{HookFailure, HookOp};
-use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Hooks, LocalFuture, OfflinePage};
-use mics_proto::hook::{AuthRequest, CheckMessageRequest, GetGroupMembersRequest, HookMeta};
+use mics_domain::ports::{
+    AuthAnswer, CheckAnswer, HookTarget, Hooks, LocalFuture, MembersPage, MembersQuestion, OfflinePage,
+};
+use mics_proto::hook::{AuthRequest, CheckMessageRequest, HookMeta};
 
 /// Budget of one call, from its start to the end of the response's body.
 pub const HOOK_BUDGET: Duration = Duration::from_millis(150);
@@ -92,11 +94,11 @@ impl<T: Transport> Hooks for HookPort<T> {
     fn group_members<'a>(
         &'a self,
         to: &'a HookTarget,
-        group: &'a str,
-    ) -> LocalFuture<'a, Result<Vec<String>, HookFailure>> {
+        question: &'a MembersQuestion,
+    ) -> LocalFuture<'a, Result<MembersPage, HookFailure>> {
         Box::pin(async move {
-            let build = |meta| GetGroupMembersRequest { meta: Some(meta), group_id: group.to_owned() };
-            codec::group_members(self.call(HookOp::GetGroupMembers, to, build).await?)
+            let build = |meta| codec::members_request(meta, question);
+            codec::members_page(self.call(HookOp::GetGroupMembers, to, build).await?)
         })
     }
 

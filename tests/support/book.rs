@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use mics_domain::message::Message;
 use mics_domain::policy::HookFailure;
-use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Hooks, Identity, LocalFuture, OfflinePage};
+use mics_domain::ports::{
+    AuthAnswer, CheckAnswer, HookTarget, Hooks, Identity, LocalFuture, MembersPage, MembersQuestion, OfflinePage,
+};
 use mics_domain::tenant::{Secret, TenantConfig};
 use mics_proto::message::MessageRequest;
 use mics_proto::prost::Message as _;
@@ -60,19 +62,37 @@ pub enum Check {
     Panic,
 }
 
+/// What /get-group-members does with one question.
+#[derive(Clone)]
+pub enum Listing {
+    Answer,
+    Fail(HookFailure),
+    /// Answers once it is let go.
+    Wait(Hold),
+    /// Answers exactly this.
+    Page(MembersPage),
+}
+
+type Lister = Arc<dyn Fn(&MembersQuestion) -> Listing + Send + Sync>;
 type Checker = Arc<dyn Fn(&Message) -> Check + Send + Sync>;
 
 /// The tenants' back end. A token `valid:<user>` or `valid:<user>~<anything>` is good.
 #[derive(Default)]
 pub struct Book {
     configs: HashMap<String, TenantConfig>,
-    groups: HashMap<(String, String), Vec<String>>,
+    groups: Mutex<HashMap<(String, String), Vec<String>>>,
+    lister: Option<Lister>,
+    /// Answers all members in one page, whatever is asked, as a server that knows no pages.
+    pageless: bool,
+    own_page_size: usize,
     checker: Option<Checker>,
     stored: Vec<Bytes>,
     auth_hold: Mutex<Option<Hold>>,
     auth_failure: Option<HookFailure>,
     /// Messages that were asked about.
     pub checked: Mutex<Vec<Message>>,
+    /// Questions of /get-group-members.
+    pub listed: Mutex<Vec<MembersQuestion>>,
 }
 
 /// Generous everywhere.
@@ -91,9 +111,54 @@ impl Book {
         self
     }
 
-    pub fn group<S: Into<String>>(mut self, tenant: &str, group: &str, members: impl IntoIterator<Item = S>) -> Self {
-        self.groups.insert((tenant.into(), group.into()), members.into_iter().map(Into::into).collect());
+    pub fn group<S: Into<String>>(self, tenant: &str, group: &str, members: impl IntoIterator<Item = S>) -> Self {
+        self.change_group(tenant, group, members);
         self
+    }
+
+    pub fn change_group<S: Into<String>>(&self, tenant: &str, group: &str, members: impl IntoIterator<Item = S>) {
+        let members = members.into_iter().map(Into::into).collect();
+        self.groups.lock().unwrap().insert((tenant.into(), group.into()), members);
+    }
+
+    pub fn list(mut self, lister: impl Fn(&MembersQuestion) -> Listing + Send + Sync + 'static) -> Self {
+        self.lister = Some(Arc::new(lister));
+        self
+    }
+
+    pub fn pageless(mut self) -> Self {
+        self.pageless = true;
+        self
+    }
+
+    /// Pages of this size, though not asked for.
+    pub fn own_pages(mut self, size: usize) -> Self {
+        self.own_page_size = size;
+        self
+    }
+
+    /// Cursors asked for so far.
+    pub fn cursors(&self) -> Vec<String> {
+        self.listed.lock().unwrap().iter().map(|question| question.cursor.clone()).collect()
+    }
+
+    /// One page; the version of a list is its members.
+    fn page(&self, tenant: &str, question: &MembersQuestion) -> MembersPage {
+        let key = (tenant.to_owned(), question.group.clone());
+        let members = self.groups.lock().unwrap().get(&key).cloned().unwrap_or_default();
+        if self.pageless {
+            return MembersPage { members, ..MembersPage::default() };
+        }
+        let version = members.join(",");
+        if !version.is_empty() && version == question.known_version {
+            return MembersPage { version, not_modified: true, ..MembersPage::default() };
+        }
+        let sizes = [question.max_members as usize, self.own_page_size, members.len()];
+        let size = sizes.into_iter().find(|size| *size > 0).unwrap_or(0);
+        let start = question.cursor.parse().unwrap_or(0);
+        let end = members.len().min(start + size);
+        let next_cursor = if end < members.len() { end.to_string() } else { String::new() };
+        MembersPage { members: members[start..end].to_vec(), next_cursor, version, not_modified: false }
     }
 
     pub fn check(mut self, checker: impl Fn(&Message) -> Check + Send + Sync + 'static) -> Self {
@@ -169,10 +234,18 @@ impl Hooks for Book {
     fn group_members<'a>(
         &'a self,
         to: &'a HookTarget,
-        group: &'a str,
-    ) -> LocalFuture<'a, Result<Vec<String>, HookFailure>> {
-        let members = self.groups.get(&(to.tenant.to_string(), group.to_owned())).cloned().unwrap_or_default();
-        Box::pin(async move { Ok(members) })
+        question: &'a MembersQuestion,
+    ) -> LocalFuture<'a, Result<MembersPage, HookFailure>> {
+        Box::pin(async move {
+            self.listed.lock().unwrap().push(question.clone());
+            match self.lister.as_ref().map_or(Listing::Answer, |lister| lister(question)) {
+                Listing::Answer => {}
+                Listing::Fail(failure) => return Err(failure),
+                Listing::Wait(hold) => hold.wait().await,
+                Listing::Page(page) => return Ok(page),
+            }
+            Ok(self.page(&to.tenant, question))
+        })
     }
 
     fn offline_messages<'a>(

@@ -7,7 +7,7 @@ pub mod gateway;
 
 use std::time::Duration;
 
-pub use book::{Book, Check, Hold};
+pub use book::{Book, Check, Hold, Listing};
 pub use client::{Client, Frame, hex, http_get, unhex};
 pub use gateway::{Cluster, Gateway, Setup};
 

@@ -21,6 +21,14 @@ impl Key {
         Key(u128::from_le_bytes(head))
     }
 
+    /// A fingerprint as it may be shown to others: equal texts of different messages do not look equal.
+    pub fn seal(self, fingerprint: u64) -> u64 {
+        let digest = hash_parts(&[&self.0.to_le_bytes(), &fingerprint.to_le_bytes()]);
+        let mut head = [0; 8];
+        head.copy_from_slice(&digest[..8]);
+        u64::from_le_bytes(head)
+    }
+
     pub fn as_u128(self) -> u128 {
         self.0
     }

@@ -18,4 +18,5 @@ pub mod ports;
 pub mod rate;
 pub mod recent;
 pub mod rendezvous;
+pub mod roster;
 pub mod tenant;

@@ -71,6 +71,8 @@ pub struct Ack {
     pub notified: u32,
     pub buffered: u32,
     pub skipped: u32,
+    /// Not all members could be learned; `reason` tells why. What is missing is in no count.
+    pub cut_short: bool,
 }
 
 impl Ack {

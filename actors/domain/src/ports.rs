@@ -49,6 +49,32 @@ pub struct CheckAnswer {
     pub reason: String,
 }
 
+/// Question of /get-group-members. The default of each field is not written, so that a tenant who asked for nothing gets
+/// the bytes it always got.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MembersQuestion {
+    pub group: String,
+    /// Where to go on, as the page before told; empty = from the start.
+    pub cursor: String,
+    /// Members wanted in this page; 0 = as many as the tenant likes.
+    pub max_members: u32,
+    /// Version of the list that is still known; empty = none.
+    pub known_version: String,
+}
+
+/// One page of /get-group-members.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MembersPage {
+    /// Ids as sent, in order, repetitions included.
+    pub members: Vec<String>,
+    /// Empty = this was the last page.
+    pub next_cursor: String,
+    /// Empty = not told.
+    pub version: String,
+    /// The list is still that of `known_version`.
+    pub not_modified: bool,
+}
+
 /// One page of /get-offline-messages.
 #[derive(Debug, Clone, Default)]
 pub struct OfflinePage {
@@ -81,8 +107,8 @@ pub trait Hooks: Send + Sync {
     fn group_members<'a>(
         &'a self,
         to: &'a HookTarget,
-        group: &'a str,
-    ) -> LocalFuture<'a, Result<Vec<String>, HookFailure>>;
+        question: &'a MembersQuestion,
+    ) -> LocalFuture<'a, Result<MembersPage, HookFailure>>;
 
     fn offline_messages<'a>(
         &'a self,

@@ -38,11 +38,18 @@ pub struct TenantConfig {
     pub secret: Secret,
     pub hooks: HookOverrides,
     pub offline_use_hook_pull: bool,
+    /// How long a group's members are believed without asking; 0 = asked for every message.
+    pub group_cache_ttl_ms: u64,
+    /// Members per page that are asked for; 0 = all at once.
+    pub group_page_size: u32,
 }
 
 impl TenantConfig {
     pub const DEFAULT_HEARTBEAT_SECONDS: i32 = 30;
     pub const DEFAULT_OFFLINE_TTL_SECONDS: i32 = 300;
+    /// Smaller pages cost more calls than they save memory.
+    pub const MIN_GROUP_PAGE: u32 = 200;
+    pub const MAX_GROUP_PAGE: u32 = 50_000;
 
     /// How long a session's entry in the directory lives unless renewed.
     pub fn lease_ms(&self) -> u64 {
@@ -57,5 +64,13 @@ impl TenantConfig {
     /// A limit as the hook sent it; 0 and less mean "no limit" (0).
     pub fn limit(value: i32) -> u32 {
         u32::try_from(value).unwrap_or(0)
+    }
+
+    /// A page size as the hook sent it, within the bounds; 0 and less mean "no pages" (0).
+    pub fn group_page(value: i32) -> u32 {
+        match TenantConfig::limit(value) {
+            0 => 0,
+            size => size.clamp(TenantConfig::MIN_GROUP_PAGE, TenantConfig::MAX_GROUP_PAGE),
+        }
     }
 }

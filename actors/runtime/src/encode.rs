@@ -152,7 +152,7 @@ pub fn ack(ack: &Ack, now_ms: i64) -> Bytes {
         status: if ack.sent { pb::AckStatus::Sent } else { pb::AckStatus::Failed } as i32,
         timestamp_ms: now_ms,
         reason: ack.reason.clone(),
-        partial_delivery: ack.skipped > 0,
+        partial_delivery: ack.skipped > 0 || ack.cut_short,
         offline_notified_users: ack.notified,
         offline_buffered_users: ack.buffered,
         offline_skipped_users: ack.skipped,

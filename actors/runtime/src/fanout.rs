@@ -9,7 +9,6 @@ use bytes::Bytes;
 use mics_domain::codes::Refusal;
 use mics_domain::delivery::Delivery;
 use mics_domain::event::EventType;
-use mics_domain::ids;
 use mics_domain::message::Message;
 use mics_domain::offline::Entry;
 use mics_domain::ports::Route;
@@ -17,9 +16,10 @@ use tokio::time::Instant;
 
 use crate::encode;
 use crate::flow::Located;
-use crate::keep;
+use crate::keep::{self, Untold};
 use crate::node::clock_ms;
 use crate::outbox::{Frame, Urgency};
+use crate::roster::Roster;
 use crate::router::{self, Freshness};
 use crate::session::Live;
 
@@ -33,81 +33,45 @@ pub struct Outcome {
     pub attempted: bool,
     /// Reason of a FAILED ack; `None` = SENT.
     pub refused: Option<String>,
+    /// Why not all members of the group could be tried, whatever became of the others.
+    pub cut: Option<&'static str>,
     pub notified: u32,
     pub buffered: u32,
     pub skipped: u32,
 }
 
-impl Outcome {
-    fn refused(attempted: bool, reason: &str) -> Self {
-        Outcome { attempted, refused: Some(reason.to_owned()), ..Outcome::default() }
-    }
-}
-
 /// Delivers a message whose request bytes are `request`.
 pub async fn deliver(from: &Rc<Live>, message: &Arc<Message>, request: &Bytes, located: Located) -> Outcome {
-    let fanout = match located {
+    let (fanout, incomplete) = match located {
         Located::Single(to, routes) => {
             let mut fanout = Fanout::new(from, message, request, Urgency::Interactive, "grpc_single");
             fanout.chunk(&[to], vec![routes]).await;
-            fanout
+            (fanout, None)
         }
-        Located::Members(members) => match usable(from, members) {
-            Ok(members) => group(from, message, request, members).await,
-            Err(refusal) => return Outcome::refused(true, refusal.reason()),
-        },
-        Located::Nobody(reason) => return Outcome::refused(false, reason),
+        Located::Members(roster) => group(from, message, request, *roster).await,
+        Located::Nobody(reason) => return Outcome { refused: Some(reason.to_owned()), ..Outcome::default() },
     };
     fanout.count();
     let Tally { reached, notified, buffered, skipped, .. } = fanout.tally;
-    let refused = (reached + notified + buffered == 0).then(|| Refusal::DeliveryFailed.reason().to_owned());
-    Outcome { attempted: true, refused, notified, buffered, skipped }
+    let nobody = reached + notified + buffered == 0;
+    let refused = nobody.then(|| incomplete.unwrap_or(Refusal::DeliveryFailed.reason()).to_owned());
+    Outcome { attempted: true, refused, cut: incomplete, notified, buffered, skipped }
 }
 
-/// Members in the order given, each once; blank and impossible ids are dropped.
-fn usable(from: &Live, members: Vec<String>) -> Result<Vec<Arc<str>>, Refusal> {
-    let (metrics, tenant, max) = (&from.node.metrics, &*from.tenant.id, from.node.settings.group_max_members);
-    let mut seen = HashSet::with_capacity(members.len());
-    let usable = members.into_iter().filter(|member| !ids::is_blank(member) && ids::check_id(member).is_ok());
-    let members: Vec<Arc<str>> =
-        usable.map(Arc::from).filter(|member: &Arc<str>| seen.insert(member.clone())).collect();
-    if members.is_empty() {
-        return Err(Refusal::GroupEmpty);
-    }
-    if members.len() > max {
-        let over = (members.len() - max) as u64;
-        metrics.group_members_over_limit_total.with_label_values(&[tenant]).inc_by(over);
-        metrics.group_members_capped_total.with_label_values(&[tenant]).inc_by(over);
-        return Err(Refusal::GroupTooLarge);
-    }
-    metrics.group_messages_total.with_label_values(&[tenant]).inc();
-    metrics.group_members_total.with_label_values(&[tenant]).inc_by(members.len() as u64);
-    Ok(members)
-}
-
+/// Delivers to the members, page by page; with why they were not all of the group.
 async fn group<'a>(
     from: &'a Rc<Live>,
     message: &'a Arc<Message>,
     request: &'a Bytes,
-    members: Vec<Arc<str>>,
-) -> Fanout<'a> {
-    let urgency = urgency(members.len());
-    let mut fanout = Fanout::new(from, message, request, urgency, "grpc_batch");
-    let (router, tenant) = (from.node.router(), &from.tenant.id);
-    let look_up = async |chunk: Option<&[Arc<str>]>| match chunk {
-        Some(chunk) => router.elsewhere(tenant, chunk, Freshness::Cached).await.unwrap_or_default(),
-        None => Vec::new(),
-    };
-    let chunks: Vec<&[Arc<str>]> = members.chunks(from.node.settings.group_chunk).collect();
-    let mut routes = look_up(chunks.first().copied()).await;
-    for (index, chunk) in chunks.iter().enumerate() {
-        // The next chunk is looked up while this one is delivered.
-        let next = look_up(chunks.get(index + 1).copied());
-        ((), routes) = tokio::join!(fanout.chunk(chunk, routes), next);
-        // Others have their turn between chunks.
-        tokio::task::yield_now().await;
+    mut roster: Roster,
+) -> (Fanout<'a>, Option<&'static str>) {
+    let mut fanout = Fanout::new(from, message, request, urgency(roster.expected()), "grpc_batch");
+    let mut page = roster.next().await;
+    while let Some(members) = page {
+        // The next page is fetched while this one is delivered: two are in memory at most.
+        ((), page) = tokio::join!(fanout.members(&members), roster.next());
     }
-    fanout
+    (fanout, roster.incomplete())
 }
 
 pub(crate) fn urgency(members: usize) -> Urgency {
@@ -136,6 +100,8 @@ struct Fanout<'a> {
     via: &'static str,
     /// Peers that did not answer: they cost this message one deadline, not one per chunk.
     silent: HashSet<Arc<str>>,
+    /// Recipients of this chunk for whom older messages wait.
+    untold: Untold,
     tally: Tally,
 }
 
@@ -151,23 +117,51 @@ impl<'a> Fanout<'a> {
         let delivery = |shared| Delivery { tenant: from.tenant.id.clone(), id, request: request.clone(), shared };
         let deliveries = [Arc::new(delivery(false)), Arc::new(delivery(true))];
         let frame = Frame { id, bytes: encode::delivery_of(request), shared: false };
-        Fanout { from, message, deliveries, frame, urgency, via, silent: HashSet::new(), tally: Tally::default() }
+        Fanout {
+            from,
+            message,
+            deliveries,
+            frame,
+            urgency,
+            via,
+            silent: HashSet::new(),
+            untold: Untold::default(),
+            tally: Tally::default(),
+        }
     }
 
     fn is_group(&self) -> bool {
         self.via == "grpc_batch"
     }
 
+    /// Delivers to members of a group, in chunks.
+    async fn members(&mut self, members: &[Arc<str>]) {
+        let (router, tenant) = (self.from.node.router(), &self.from.tenant.id);
+        let look_up = async |chunk: Option<&[Arc<str>]>| match chunk {
+            Some(chunk) => router.elsewhere(tenant, chunk, Freshness::Cached).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let chunks: Vec<&[Arc<str>]> = members.chunks(self.from.node.settings.group_chunk).collect();
+        let mut routes = look_up(chunks.first().copied()).await;
+        for (index, chunk) in chunks.iter().enumerate() {
+            // The next chunk is looked up while this one is delivered.
+            let next = look_up(chunks.get(index + 1).copied());
+            ((), routes) = tokio::join!(self.chunk(chunk, routes), next);
+            // Others have their turn between chunks.
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Delivers to some recipients, whose routes on other nodes are `routes` (missing ones: nowhere).
     async fn chunk(&mut self, users: &[Arc<str>], mut routes: Vec<Arc<[Route]>>) {
         routes.resize(users.len(), [].into());
         let mut reached = self.local(users, &routes);
-        let waiting = keep::unseen(&self.from.node, &self.from.tenant, users).await;
-        let open: Vec<usize> = (0..users.len()).filter(|index| !waiting.contains(&users[*index])).collect();
-        self.forward(users, &routes, &open, &mut reached).await;
+        self.untold = keep::unseen(&self.from.node, &self.from.tenant, users).await;
+        let all: Vec<usize> = (0..users.len()).collect();
+        self.forward(users, &routes, &all, &mut reached).await;
         // Routes that led nowhere may be old ones: looked up afresh and tried once more.
         let missed: Vec<usize> =
-            open.into_iter().filter(|index| reached[*index] == 0 && !routes[*index].is_empty()).collect();
+            all.into_iter().filter(|index| reached[*index] == 0 && !routes[*index].is_empty()).collect();
         if !missed.is_empty() {
             let asked: Vec<Arc<str>> = missed.iter().map(|index| users[*index].clone()).collect();
             let fresh = self.from.node.router().elsewhere(&self.from.tenant.id, &asked, Freshness::Fresh).await;
@@ -180,7 +174,7 @@ impl<'a> Fanout<'a> {
         if !absent.is_empty() {
             self.keep(absent).await;
         }
-        let missing = |index: usize| self.missing(&routes[index], waiting.contains(&users[index]));
+        let missing = |index: usize| self.missing(&users[index], &routes[index]);
         let partly =
             (0..users.len()).filter(|index| reached[*index] > 0).map(|index| (users[index].clone(), missing(index)));
         let partly: Vec<_> = partly.filter(|(_, devices)| !devices.is_empty()).collect();
@@ -191,9 +185,10 @@ impl<'a> Fanout<'a> {
     }
 
     /// Devices whose node did not take the message, while another device of the user got it.
-    fn missing(&self, routes: &[Route], waiting: bool) -> Vec<Arc<str>> {
-        let missing = routes.iter().filter(|route| waiting || self.silent.contains(&route.at.endpoint));
-        missing.map(|route| route.device.clone()).collect()
+    fn missing(&self, user: &str, routes: &[Route]) -> Vec<Arc<str>> {
+        let closed =
+            |route: &&Route| self.silent.contains(&route.at.endpoint) || self.untold.at(user, &route.at.endpoint);
+        routes.iter().filter(closed).map(|route| route.device.clone()).collect()
     }
 
     /// Hands the frame to the sessions of this node; sessions reached per user.
@@ -216,6 +211,9 @@ impl<'a> Fanout<'a> {
     async fn forward(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>], indexes: &[usize], reached: &mut [u32]) {
         let mut by_peer: BTreeMap<(Arc<str>, Arc<str>, bool), Vec<usize>> = BTreeMap::new();
         for (index, route) in indexes.iter().flat_map(|index| routes[*index].iter().map(move |route| (*index, route))) {
+            if self.untold.at(&users[index], &route.at.endpoint) {
+                continue;
+            }
             let shared = reached[index] > 0 || routes[index].iter().any(|other| other.at.node != route.at.node);
             let indexes = by_peer.entry((route.at.endpoint.clone(), route.at.node.clone(), shared)).or_default();
             if indexes.last() != Some(&index) {

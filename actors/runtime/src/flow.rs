@@ -9,7 +9,7 @@ use mics_domain::codes::Refusal;
 use mics_domain::dedup::{Claim, Key, RESEND_MS, fingerprint};
 use mics_domain::event::EventType;
 use mics_domain::message::{Ack, Kind, Message};
-use mics_domain::policy::{self, HookOp, check_verdict, members_reason};
+use mics_domain::policy::{self, HookOp, check_verdict};
 use mics_domain::ports::Route;
 use mics_domain::rate::{RateExceeded, Spend};
 use tokio::sync::oneshot;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::encode;
 use crate::fanout::{self, Outcome};
 use crate::node::clock_ms;
+use crate::roster::Roster;
 use crate::router::Freshness;
 use crate::session::{Live, Turn};
 use crate::tenant::Guards;
@@ -62,10 +63,11 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
 }
 
 fn answer(message: &Message, outcome: Outcome) -> Ack {
-    let Outcome { refused, notified, buffered, skipped, .. } = outcome;
-    let ack = match refused {
-        None => Ack::sent(&message.msg_id),
-        Some(reason) => Ack::failed(&message.msg_id, reason),
+    let Outcome { refused, cut, notified, buffered, skipped, .. } = outcome;
+    let ack = match (refused, cut) {
+        (Some(reason), _) => Ack::failed(&message.msg_id, reason),
+        (None, Some(reason)) => Ack { reason: reason.into(), cut_short: true, ..Ack::sent(&message.msg_id) },
+        (None, None) => Ack::sent(&message.msg_id),
     };
     match message.kind {
         Kind::Group => Ack { notified, buffered, skipped, ..ack },
@@ -123,14 +125,14 @@ fn identity(message: &Message) -> (Key, u64) {
 /// A resend after a reconnect to another node. A directory that can't be asked knows of none.
 async fn was_sent_elsewhere(from: &Live, key: Key, print: u64) -> bool {
     let known = from.node.directory.recall(&from.tenant.id, key.as_u128()).await;
-    known.is_ok_and(|known| known == Some(print))
+    known.is_ok_and(|known| known == Some(key.seal(print)))
 }
 
 /// Where nodes share what was sent, they must know before the client does.
 async fn remember(from: &Live, message: &Message) {
     if from.node.settings.dedup_shared {
         let (key, print) = identity(message);
-        let _ = from.node.directory.remember(&from.tenant.id, key.as_u128(), print, RESEND_MS).await;
+        let _ = from.node.directory.remember(&from.tenant.id, key.as_u128(), key.seal(print), RESEND_MS).await;
     }
 }
 
@@ -179,8 +181,15 @@ fn own_rate(guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> 
 }
 
 async fn shared_rate(from: &Live, guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> {
-    let spend = guards.budget.lock().unwrap_or_else(PoisonError::into_inner).spend(second, max);
-    let granted = match spend {
+    let spend = || guards.budget.lock().unwrap_or_else(PoisonError::into_inner).spend(second, max);
+    let mut spent = spend();
+    let mut _asking = None;
+    if matches!(spent, Spend::Ask(_)) {
+        // One question at a time: the others live on its answer.
+        _asking = Some(guards.asking.lock().await);
+        spent = spend();
+    }
+    let granted = match spent {
         Spend::Granted => true,
         Spend::Exhausted => false,
         Spend::Ask(want) => match from.node.directory.take_budget(&from.tenant.id, want, max).await {
@@ -227,7 +236,8 @@ impl Drop for Claimed {
 pub enum Located {
     /// The recipient, and its routes on other nodes.
     Single(Arc<str>, Arc<[Route]>),
-    Members(Vec<String>),
+    /// A group's members, their first page at hand.
+    Members(Box<Roster>),
     /// The members could not be learned; the reason of the ack.
     Nobody(&'static str),
 }
@@ -258,9 +268,12 @@ async fn check(from: &Rc<Live>, guards: &Guards, message: &Message) -> Verdict {
     verdict
 }
 
-async fn locate(from: &Rc<Live>, guards: &Guards, message: &Message) -> Located {
+async fn locate(from: &Rc<Live>, guards: &Arc<Guards>, message: &Message) -> Located {
     match message.kind {
-        Kind::Group => members(from, guards, &message.group).await,
+        Kind::Group => match Roster::open(from, guards, &message.group).await {
+            Ok(roster) => Located::Members(Box::new(roster)),
+            Err(reason) => Located::Nobody(reason),
+        },
         _ => {
             let to = [Arc::from(message.to_user.as_str())];
             let routes = from.node.router().elsewhere(&from.tenant.id, &to, Freshness::Cached).await;
@@ -268,22 +281,6 @@ async fn locate(from: &Rc<Live>, guards: &Guards, message: &Message) -> Located 
             Located::Single(to, routes.and_then(|routes| routes.into_iter().next()).unwrap_or_else(|| [].into()))
         }
     }
-}
-
-async fn members(from: &Rc<Live>, guards: &Guards, group: &str) -> Located {
-    let (node, tenant) = (&from.node, &from.tenant);
-    let (target, policy) = tenant.hook_target(&from.config, node, &from.trace_id);
-    let call = node.hooks.group_members(&target, group);
-    let answer = guards.gate(HookOp::GetGroupMembers).call(&node.metrics, &policy, &target, call).await;
-    let (located, label) = match answer {
-        Ok(members) => (Located::Members(members), "ok"),
-        Err(failure) => {
-            node.metrics.hook_degraded_total.with_label_values(&[&*tenant.id, "GetGroupMembers"]).inc();
-            (Located::Nobody(members_reason(&failure)), "fail")
-        }
-    };
-    node.metrics.hook_get_group_members_total.with_label_values(&[&*tenant.id, label]).inc();
-    located
 }
 
 /// Drives both; ready with the first. A denied message does not wait for its route.

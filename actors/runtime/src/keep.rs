@@ -257,37 +257,57 @@ fn to_peer((user, entry): &Item, now_ms: u64) -> Kept {
 }
 
 /// Before live messages go to these users on other nodes: those who may not know of older ones are told. Returns those
-/// who still may not: a live message must not overtake what waits for them.
-pub async fn unseen(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) -> HashSet<Arc<str>> {
+/// who still may not, with the endpoints that could not be told: a live message must not overtake what waits there.
+pub async fn unseen(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) -> Untold {
     let unseen = node.pending.unseen_of(&tenant.id, users);
     if unseen.is_empty() {
-        return HashSet::new();
+        return Untold::default();
     }
     let names = unseen.iter().map(|((_, user), _)| user.clone()).collect();
-    let untold: HashSet<Arc<str>> = tell(node, tenant, names).await.into_iter().collect();
-    node.pending.seen(unseen.into_iter().filter(|((_, user), _)| !untold.contains(user)));
+    let untold = tell(node, tenant, names).await;
+    node.pending.seen(unseen.into_iter().filter(|((_, user), _)| !untold.users.contains_key(user)));
     untold
+}
+
+/// Users who could not be told that something is kept for them.
+#[derive(Debug, Default)]
+pub struct Untold {
+    /// Each with the endpoints that did not answer.
+    pub users: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    /// The directory is away: there may be others.
+    directory_away: bool,
+}
+
+impl Untold {
+    pub fn at(&self, user: &str, endpoint: &str) -> bool {
+        self.users.get(user).is_some_and(|endpoints| endpoints.contains(endpoint))
+    }
 }
 
 async fn tell_or_mark(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
     let untold = tell(node, tenant, users).await;
-    if !untold.is_empty() {
-        node.pending.mark(&tenant.id, untold);
+    if !untold.users.is_empty() {
+        node.pending.mark(&tenant.id, untold.users.into_keys().collect());
     }
 }
 
 /// Tells the sessions of these users, wherever they are, that something is kept for them. It closes the race between
-/// "nobody is there" and "just connected": the look comes after the frame was kept. Returns those who could not be told.
-async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Vec<Arc<str>> {
+/// "nobody is there" and "just connected": the look comes after the frame was kept.
+async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Untold {
     users.iter().for_each(|user| tenant.sessions.nudge(user));
+    let mut untold = Untold::default();
     if node.directory.standalone() || users.is_empty() {
-        return Vec::new();
+        return untold;
     }
-    let Some(routes) = node.router().elsewhere(&tenant.id, &users, Freshness::Fresh).await else {
-        return users;
-    };
+    let (router, id) = (node.router(), &tenant.id);
+    let mut routes = router.elsewhere(id, &users, Freshness::Fresh).await;
+    if routes.is_none() {
+        untold.directory_away = true;
+        untold.users.extend(users.iter().map(|user| (user.clone(), HashSet::new())));
+        routes = router.elsewhere(id, &users, Freshness::Cached).await;
+    }
     let mut by_endpoint: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
-    for (user, routes) in users.iter().zip(&routes) {
+    for (user, routes) in users.iter().zip(routes.unwrap_or_default()) {
         for route in routes.iter() {
             let users = by_endpoint.entry(route.at.endpoint.clone()).or_default();
             if users.last() != Some(user) {
@@ -296,11 +316,16 @@ async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> V
         }
     }
     let calls = by_endpoint.into_iter().map(|(endpoint, users)| async move {
-        let call = PeerCall::Nudge { tenant: tenant.id.clone(), users: users.clone() };
+        let call = PeerCall::Nudge { tenant: id.clone(), users: users.clone() };
         let told = node.router().call(&endpoint, call).await.is_ok();
-        if told { Vec::new() } else { users }
+        (endpoint, if told { Vec::new() } else { users })
     });
-    join_all(calls).await.into_iter().flatten().collect()
+    for (endpoint, users) in join_all(calls).await {
+        for user in users {
+            untold.users.entry(user).or_default().insert(endpoint.clone());
+        }
+    }
+    untold
 }
 
 /// Another node, which sees the cluster differently, had frames kept here: they are looked at again.
@@ -312,7 +337,7 @@ pub fn doubt(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<s
 pub fn rehome_all(node: &Arc<Node>, before: &View) {
     for tenant in node.tenants().iter() {
         let mut users = tenant.offline.users();
-        users.retain(|user| node.members.homes_in(before, &tenant.id, user) != node.members.homes(&tenant.id, user));
+        users.retain(|user| node.members.homes_changed(before, &tenant.id, user));
         node.pending.stray(&tenant.id, users);
     }
     retry(node);
@@ -349,8 +374,7 @@ async fn retry_now(node: &Arc<Node>) {
     for (tenant, users) in by_tenant(marked) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
         for users in users.chunks(MOVE_USERS) {
-            // All of them: the directory is still away.
-            if unseen(node, tenant, users).await.len() == users.len() {
+            if unseen(node, tenant, users).await.directory_away {
                 break;
             }
         }

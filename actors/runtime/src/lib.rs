@@ -20,6 +20,7 @@ pub mod node;
 pub mod offline;
 pub mod outbox;
 pub mod ports;
+pub mod roster;
 pub mod router;
 pub mod session;
 pub mod settings;

@@ -82,7 +82,7 @@ impl Stub {
             "/get-group-members" => {
                 let meta = GetGroupMembersRequest::decode(body).unwrap_or_default().meta;
                 let user_ids = (1..=self.group_size).map(|n| format!("u{n}")).collect();
-                response("200 OK", &GetGroupMembersResponse { meta, user_ids }.encode_to_vec())
+                response("200 OK", &GetGroupMembersResponse { meta, user_ids, ..Default::default() }.encode_to_vec())
             }
             "/get-offline-messages" => {
                 response("200 OK", &GetOfflineMessagesResponse { ok: true, ..Default::default() }.encode_to_vec())

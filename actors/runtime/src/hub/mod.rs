@@ -26,6 +26,8 @@ use crate::wire::Wire;
 
 pub use message::HubMsg;
 
+/// A timer that comes this late tells of a process that stood still.
+const LATE_MS: u64 = 1_000;
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// A session that was just let in is looked up once in the directory, should it have been away at that moment.
 const FIRST_RENEWAL_MS: u64 = 1_000;
@@ -95,6 +97,8 @@ pub struct Socket {
     blocked: Cell<bool>,
     /// When the socket is cut although the peer has not closed; 0 = not closing.
     cut_at_ms: Cell<u64>,
+    /// A late look at its silence did not count.
+    reprieved: Cell<bool>,
     next_keepalive_ms: Cell<u64>,
     next_renewal_ms: Cell<u64>,
 }
@@ -150,6 +154,7 @@ impl Hub {
             mailbox,
             blocked: Cell::new(false),
             cut_at_ms: Cell::new(0),
+            reprieved: Cell::new(false),
             next_keepalive_ms: Cell::new(if keepalive == 0 { u64::MAX } else { now + keepalive }),
             next_renewal_ms: Cell::new(now + FIRST_RENEWAL_MS + u64::from(fresh_id() as u8) * 4),
             live,
@@ -269,7 +274,15 @@ impl Hub {
             }
             return;
         }
-        if now >= socket.live.silent_at_ms(now) {
+        let silent_at = socket.live.silent_at_ms(now);
+        if now >= silent_at + LATE_MS && !socket.reprieved.replace(true) {
+            // The process itself was stopped: what the client said meanwhile waits in its socket and is read first.
+            return self.arm(key, 1_000);
+        }
+        if now < silent_at {
+            socket.reprieved.set(false);
+        }
+        if now >= silent_at {
             let _ = socket.mailbox.send(SessionMsg::Close(mics_domain::codes::Close::HeartbeatTimeout));
             // Asked again, should the session have been too busy to hear.
             return self.arm(key, 1_000);

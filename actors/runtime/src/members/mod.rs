@@ -17,9 +17,9 @@ pub use message::MembersMsg;
 pub(crate) use actor::start;
 
 /// Between two signs of life.
-pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
+pub const ANNOUNCE_EVERY: Duration = Duration::from_millis(1_500);
 /// A node silent for this long counts as dead.
-pub const ANNOUNCE_TTL: Duration = Duration::from_secs(6);
+pub const ANNOUNCE_TTL: Duration = Duration::from_secs(5);
 /// Dead nodes that are remembered, so that their routes are not believed.
 const GRAVES: usize = 256;
 
@@ -94,23 +94,29 @@ impl Members {
 
     /// The user's home node and its replica. A node that leaves is nobody's home.
     pub fn homes(&self, tenant: &str, user: &str) -> Homes {
-        self.homes_in(&self.view(), tenant, user)
-    }
-
-    /// The same in another view.
-    pub fn homes_in(&self, view: &View, tenant: &str, user: &str) -> Homes {
-        let candidates: Vec<&Peer> = view.keepers(&self.me).collect();
-        let names: Vec<&str> = candidates.iter().map(|peer| &*peer.node).collect();
-        let (first, second) = rendezvous::ranked2(tenant, user, &names);
         let mut homes = Homes { here: false, here_first: false, elsewhere: Vec::new() };
-        for peer in [first, second].into_iter().flatten().map(|index| candidates[index]) {
+        for peer in self.keepers_in(&self.view(), tenant, user) {
             if peer.node == self.me.node {
                 (homes.here, homes.here_first) = (true, homes.elsewhere.is_empty());
             } else {
-                homes.elsewhere.push(peer.endpoint.clone());
+                homes.elsewhere.push(peer.endpoint);
             }
         }
         homes
+    }
+
+    /// True when other nodes keep the user's frames now than in that view, or another incarnation of one: with an empty
+    /// memory.
+    pub fn homes_changed(&self, before: &View, tenant: &str, user: &str) -> bool {
+        self.keepers_in(before, tenant, user) != self.keepers_in(&self.view(), tenant, user)
+    }
+
+    /// First choice first.
+    fn keepers_in(&self, view: &View, tenant: &str, user: &str) -> Vec<Peer> {
+        let candidates: Vec<&Peer> = view.keepers(&self.me).collect();
+        let names: Vec<&str> = candidates.iter().map(|peer| &*peer.node).collect();
+        let (first, second) = rendezvous::ranked2(tenant, user, &names);
+        [first, second].into_iter().flatten().map(|index| candidates[index].clone()).collect()
     }
 
     /// A digest of the nodes that keep frames, as this one sees them. Equal on nodes that agree.

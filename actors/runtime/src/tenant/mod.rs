@@ -17,6 +17,7 @@ use mics_domain::policy::{HookOp, HookOverrides, HookPolicy, resolve};
 use mics_domain::ports::HookTarget;
 use mics_domain::rate::{Budget, RateWindow};
 use mics_domain::recent::Recent;
+use mics_domain::roster::Lists;
 use mics_domain::tenant::{Secret, TenantConfig};
 use tokio::sync::oneshot;
 
@@ -31,14 +32,20 @@ pub use sessions::{SessionRef, Sessions};
 
 /// Deliveries of other nodes that are remembered.
 const FORWARDED: usize = 65_536;
+/// Member lists kept per tenant, for tenants who ask for that; about 50 bytes and the id per member.
+const LISTED_GROUPS: usize = 1_000;
+pub(crate) const LISTED_MEMBERS: usize = 200_000;
 
 /// What a supervisor owns and hands out. A new supervisor brings new ones.
 pub struct Guards {
     pub qps: Mutex<RateWindow>,
     /// This node's part of the rate that all nodes share.
     pub budget: Mutex<Budget>,
+    /// Held by whoever asks for more of it.
+    pub asking: tokio::sync::Mutex<()>,
     pub dedup: Mutex<Dedup<oneshot::Sender<Ack>>>,
     gates: [Gate; 4],
+    pub lists: Mutex<Lists>,
     /// Of the tenant's latest successful /auth.
     latest: RwLock<Option<Arc<TenantConfig>>>,
 }
@@ -48,8 +55,10 @@ impl Guards {
         Guards {
             qps: Mutex::default(),
             budget: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
             dedup: Mutex::new(Dedup::new(dedup_max_records, DEDUP_WINDOW.as_millis() as u64)),
             gates: HookOp::ALL.map(Gate::new),
+            lists: Mutex::new(Lists::new(LISTED_GROUPS, LISTED_MEMBERS)),
             latest: RwLock::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! A tenant's live sessions on this node, by user. The first place where a recipient is looked for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use dashmap::DashMap;
 use mics_domain::codes::Close;
@@ -61,6 +62,7 @@ impl SessionRef {
 #[derive(Default)]
 pub struct Sessions {
     by_user: DashMap<Arc<str>, Vec<SessionRef>>,
+    count: AtomicUsize,
 }
 
 impl Sessions {
@@ -71,6 +73,7 @@ impl Sessions {
             Some(known) => Some(std::mem::replace(known, session)),
             None => {
                 sessions.push(session);
+                self.count.fetch_add(1, Relaxed);
                 None
             }
         }
@@ -78,7 +81,9 @@ impl Sessions {
 
     pub fn remove(&self, user: &str, connection: u128) {
         if let Some(mut sessions) = self.by_user.get_mut(user) {
+            let before = sessions.len();
             sessions.retain(|session| session.outbox.connection != connection);
+            self.count.fetch_sub(before - sessions.len(), Relaxed);
         }
         self.by_user.remove_if(user, |_, sessions| sessions.is_empty());
         if self.by_user.is_empty() {
@@ -128,6 +133,6 @@ impl Sessions {
     }
 
     pub fn count(&self) -> usize {
-        self.by_user.iter().map(|sessions| sessions.len()).sum()
+        self.count.load(Relaxed)
     }
 }

@@ -75,6 +75,27 @@ impl Directory for Seen {
         self.ask("announce", Box::pin(call))
     }
 
+    fn remember<'a>(
+        &'a self,
+        tenant: &'a str,
+        key: u128,
+        fingerprint: u64,
+        ttl_ms: u64,
+    ) -> LocalFuture<'a, Result<(), DirectoryDown>> {
+        let (net, tenant) = (self.net.clone(), tenant.to_owned());
+        self.ask("remember", Box::pin(async move { net.directory().remember(&tenant, key, fingerprint, ttl_ms).await }))
+    }
+
+    fn recall<'a>(&'a self, tenant: &'a str, key: u128) -> LocalFuture<'a, Result<Option<u64>, DirectoryDown>> {
+        let (net, tenant) = (self.net.clone(), tenant.to_owned());
+        self.ask("recall", Box::pin(async move { net.directory().recall(&tenant, key).await }))
+    }
+
+    fn live(&self) -> LocalFuture<'_, Result<Vec<Peer>, DirectoryDown>> {
+        let net = self.net.clone();
+        self.ask("live", Box::pin(async move { net.directory().live().await }))
+    }
+
     fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>> {
         let (net, me) = (self.net.clone(), me.clone());
         self.ask("leave", Box::pin(async move { net.directory().leave(&me).await }))

@@ -73,7 +73,7 @@ pub fn user(index: u64) -> String {
 }
 
 fn back_end() -> BackEnd {
-    let members = |group: u64| (0..USERS).filter(|u| (u + group) % 3 != 0).map(user).collect();
+    let members = |group: u64| (0..USERS).filter(|u| !(u + group).is_multiple_of(3)).map(user).collect();
     BackEnd {
         config: TenantConfig { heartbeat_timeout_ms: 30_000, offline_ttl_ms: TTL_MS, ..TenantConfig::default() },
         groups: (0..GROUPS).map(|group| (format!("g{group}"), members(group))).collect(),
@@ -91,7 +91,7 @@ fn settings(name: &str) -> Settings {
         node_id: name.to_owned(),
         endpoint: format!("http://{name}"),
         max_message_bytes: 0,
-        outbox_max_bytes: 4_096,
+        outbox_max_bytes: 16_384,
         pipeline_window: 4,
         max_connections: 0,
         max_pending_handshakes: 0,
@@ -104,6 +104,7 @@ fn settings(name: &str) -> Settings {
         route_cache_ttl: Duration::from_secs(5),
         route_cache_bytes: 1 << 20,
         withdrawal: Withdrawal::default(),
+        dedup_shared: false,
         hooks: HookDefaults { queue_timeout_ms: 1_000, ..HookDefaults::default() },
         drain_timeout: Duration::from_secs(10),
         tenants: [(TENANT.to_owned(), tenant)].into(),

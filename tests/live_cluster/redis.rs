@@ -1,0 +1,168 @@
+//! Redis fails in every way it can: users of one node talk on, nobody is disconnected, and it heals by itself.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::processes::{Cluster, pause, wait};
+use super::redis_support::{Server, cluster, connection_of, free_port, redis_is_missing, until};
+use super::users::{Talk, User, failures, repetitions, sent, times};
+
+/// Other nodes are reached again within 10 s; twice that on a busy machine.
+const HEALED: Duration = Duration::from_secs(20);
+
+/// Two nodes with a pair of users on the first one and a pair across.
+struct Scene {
+    nodes: Cluster,
+    near: (Talk, User),
+    far: (Talk, User),
+}
+
+impl Scene {
+    async fn on(nodes: Cluster) -> Scene {
+        let step = Duration::from_millis(10);
+        let (a, b) = (&nodes.nodes[0], &nodes.nodes[1]);
+        let (bob, carol) = (User::at(a, "bob").await, User::at(b, "carol").await);
+        let near = (Talk::start(User::at(a, "alice").await, "bob", "near", step), bob);
+        let far = (Talk::start(User::at(a, "anna").await, "carol", "far", step), carol);
+        tokio::join!(near.0.goes_on(50), far.0.goes_on(50));
+        Scene { nodes, near, far }
+    }
+
+    async fn start() -> Scene {
+        Scene::on(Cluster::start(2).await).await
+    }
+
+    /// Both talks go on, whatever Redis does.
+    async fn goes_on(&self) {
+        tokio::join!(self.near.0.goes_on(100), self.far.0.goes_on(20));
+    }
+
+    /// Users who come now are found from the other node; then everything acked has arrived.
+    async fn healed(self, since: Instant) {
+        let (a, b) = (&self.nodes.nodes[0], &self.nodes.nodes[1]);
+        let (dave, erin) = (User::at(a, "dave").await, User::at(b, "erin").await);
+        for n in 0.. {
+            let forwarded = b.metric("mics_deliveries_total", &["grpc"]);
+            dave.tell("erin", &format!("new-{n}")).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let live = erin.seen().contains(&format!("new-{n}"));
+            if live {
+                eprintln!("a newcomer is reached across nodes after {:?} ({forwarded} forwarded)", since.elapsed());
+                break;
+            }
+            assert!(since.elapsed() < HEALED, "a newcomer can't be reached across nodes");
+        }
+        let carol_has = self.far.1.seen().len();
+        wait("messages across nodes arrive", || self.far.1.seen().len() >= carol_has + 20).await;
+        assert!(since.elapsed() < HEALED * 2, "messages across nodes arrive late");
+        for (name, (talk, listener)) in [("near", self.near), ("far", self.far)] {
+            let (talker, outcomes) = talk.end().await;
+            talker.still_connected();
+            let ids = sent(&outcomes);
+            listener.got(&ids).await;
+            listener.still_connected();
+            let (longest, middle) = times(&outcomes);
+            let (again, failed) = (repetitions(&listener.seen()), failures(&outcomes));
+            eprintln!(
+                "{name}: {} acked, {again} repeated, in order: {}, longest wait {longest:?}, middle {middle:?}, failed {failed:.5?}",
+                ids.len(),
+                super::users::in_order(&listener.seen()),
+            );
+            assert!(failed.is_empty(), "{name}: {failed:?}");
+            if name == "near" {
+                assert_eq!(listener.seen(), ids, "on one node nothing changes");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_frozen() {
+    if redis_is_missing("redis_is_frozen") {
+        return;
+    }
+    let scene = Scene::start().await;
+    scene.nodes.redis().signal("STOP");
+    scene.goes_on().await;
+    pause(5).await;
+    scene.goes_on().await;
+    scene.nodes.redis().signal("CONT");
+    scene.healed(Instant::now()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_forgets_everything() {
+    if redis_is_missing("redis_forgets_everything") {
+        return;
+    }
+    let scene = Scene::start().await;
+    scene.nodes.redis().command(&["FLUSHALL"]).await.expect("flushed");
+    let forgotten = Instant::now();
+    scene.goes_on().await;
+    scene.healed(forgotten).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_killed_and_comes_back_empty() {
+    if redis_is_missing("redis_is_killed_and_comes_back_empty") {
+        return;
+    }
+    let mut scene = Scene::start().await;
+    let port = scene.nodes.redis().port;
+    drop(scene.nodes.redis.take());
+    scene.goes_on().await;
+    pause(5).await;
+    scene.nodes.redis = Some(Server::start(port, "").await);
+    scene.healed(Instant::now()).await;
+}
+
+/// A master with a replica, watched by three sentinels: (servers, sentinels).
+async fn watched() -> (Vec<Server>, Vec<Server>) {
+    let master = Server::start(free_port(), "repl-diskless-sync-delay 0").await;
+    let replica = Server::start(free_port(), &format!("replicaof 127.0.0.1 {}", master.port)).await;
+    let follows = || async { replica.ask::<String>(&["INFO", "replication"]).await.contains("master_link_status:up") };
+    until("the replica follows", follows).await;
+    let watch = format!(
+        "sentinel monitor chat 127.0.0.1 {} 2\nsentinel down-after-milliseconds chat 1000\n\
+         sentinel failover-timeout chat 3000",
+        master.port
+    );
+    let mut sentinels = Vec::new();
+    for _ in 0..3 {
+        sentinels.push(Server::start(free_port(), &watch).await);
+    }
+    for sentinel in &sentinels {
+        let complete =
+            || async { sentinel.ask::<String>(&["INFO", "sentinel"]).await.contains("slaves=1,sentinels=3") };
+        until("the sentinels know each other and the replica", complete).await;
+    }
+    (vec![master, replica], sentinels)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_choose_another_master() {
+    if redis_is_missing("sentinels_choose_another_master") {
+        return;
+    }
+    let (mut servers, sentinels) = watched().await;
+    let connection = format!("{},serviceName=chat", connection_of(&sentinels));
+    let scene = Scene::on(Cluster::on(&connection, 2, |_| {}).await).await;
+    drop(servers.remove(0));
+    let killed = Instant::now();
+    scene.goes_on().await;
+    scene.healed(killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_of_a_redis_cluster_fails_over() {
+    if redis_is_missing("a_shard_of_a_redis_cluster_fails_over") {
+        return;
+    }
+    let mut servers = cluster(3, 3).await;
+    let scene = Scene::on(Cluster::on(&connection_of(&servers), 2, |_| {}).await).await;
+    drop(servers.remove(1));
+    let killed = Instant::now();
+    scene.goes_on().await;
+    scene.healed(killed).await;
+}
