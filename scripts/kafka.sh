@@ -30,12 +30,21 @@ fail() {
   exit 1
 }
 
-# Into a folder beside the final one, which appears only when it's whole: several may fetch at once.
+# One at a time; the others then find the jars there.
 fetch() {
   command -v java >/dev/null || skip "java is missing (Debian: default-jre-headless)"
   [ -e "$CACHE/complete" ] && return
   command -v mvn >/dev/null || skip "mvn is missing (Debian: maven)"
   mkdir -p "$(dirname "$CACHE")"
+  exec 9>"$(dirname "$CACHE")/lock"
+  flock 9
+  [ -e "$CACHE/complete" ] || fetch_now
+  # The broker must not inherit it.
+  exec 9>&-
+}
+
+# Into a folder beside the final one, which appears only when it's whole.
+fetch_now() {
   local work
   work=$(mktemp -d "$(dirname "$CACHE")/fetch.XXXXXX")
   cat >"$work/pom.xml" <<POM
@@ -48,7 +57,7 @@ fetch() {
   </dependencies>
 </project>
 POM
-  if ! mvn -q -B -f "$work/pom.xml" dependency:copy-dependencies -DoutputDirectory="$work/jars" >"$work/log" 2>&1; then
+  if ! timeout 300 mvn -q -B -f "$work/pom.xml" dependency:copy-dependencies -DoutputDirectory="$work/jars" >"$work/log" 2>&1; then
     tail -n 5 "$work/log" >&2
     rm -rf "$work"
     skip "the artifacts of Kafka $VERSION could not be fetched"
