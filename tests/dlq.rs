@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kafka_support::{Broker, config, free_port, read};
 use mics::hooks::sign::event_bytes;
-use mics::kafka::{KafkaSink, dead_letter_topic, event_topic};
+use mics::kafka::{Choice, Fate, KafkaSink, LetterError, Letters, Replay, dead_letter_topic, event_topic};
 use mics_actors::contract::events::event;
 use mics_actors::metrics::Metrics;
 use mics_domain::event::{Event, EventType};
@@ -126,6 +126,40 @@ async fn a_topic_that_still_refuses_leaves_the_letters_where_they_are() {
     broker.tool(&[&broken[..], &["--add-config", "max.message.bytes=1000000"]].concat());
     let repaired = dlq(&broker, &["replay", "--tenant=t1"]);
     assert_eq!((repaired.0, counts(&repaired)[1]), (Some(0), 120));
+}
+
+#[tokio::test]
+async fn a_replay_that_is_not_alone_stops_before_it_sends() {
+    let Some(broker) = Broker::start("a_replay_that_is_not_alone", free_port(), "", "") else { return };
+    dead_letters(&broker).await;
+    let connection = config(&broker.bootstrap).connection;
+    // Replays block, which is not for a thread that runs a runtime.
+    let count = std::thread::spawn(move || {
+        let (mine, other) = (Letters::open(connection.clone()).expect("one"), Letters::open(connection).expect("two"));
+        let mut sizes = mine.partitions("t1").expect("partitions").into_iter().map(|partition| {
+            let mut size = 0;
+            mine.read("t1", partition, |_| size += 1).expect("letters");
+            (partition, size)
+        });
+        let (partition, size) = sizes.find(|(_, size)| *size > 1).expect("a partition with letters");
+        let mut first = true;
+        let run = |letters: &Letters, choose: &mut dyn FnMut(), tell: &mut dyn FnMut(Fate)| {
+            let replay = Replay::new(letters).expect("a replay");
+            replay.run("t1", partition, |_| (choose(), Choice::Send).1, |_, fate| tell(fate))
+        };
+        let mut sent = 0;
+        let meanwhile = &mut || {
+            if std::mem::take(&mut first) {
+                run(&other, &mut || {}, &mut |fate| sent += usize::from(fate == Fate::Sent)).expect("all sent");
+            }
+        };
+        let result = run(&mine, meanwhile, &mut |fate| panic!("{fate:?}"));
+        assert!(matches!(result, Err(LetterError::NotAlone(_))), "{result:?}");
+        assert_eq!(sent, size);
+        size
+    });
+    let count = count.join().expect("no panic");
+    assert_eq!(read(&broker.bootstrap, &event_topic("t1"), count).len(), count, "each once");
 }
 
 #[test]

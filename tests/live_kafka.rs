@@ -95,10 +95,10 @@ async fn users_see_their_events_in_order_while_a_broker_hangs_dies_and_comes_bac
 async fn a_sink_starts_without_a_broker_and_delivers_when_there_is_one() {
     let port = free_port();
     let sink =
-        TestSink::new(&KafkaConfig { try_timeout: Duration::from_secs(1), ..config(&format!("127.0.0.1:{port}")) });
+        TestSink::new(&KafkaConfig { try_timeout: Duration::from_secs(2), ..config(&format!("127.0.0.1:{port}")) });
     (0..500).for_each(|n| offer(&sink, "t1", &format!("u{}", n % 5), n / 5));
     // Longer than three tries take.
-    sleep(Duration::from_secs(6)).await;
+    sleep(Duration::from_secs(7)).await;
     assert_eq!((sink.sink.pending(), sink.count("dropped_total", "t1", "")), (500, 0));
     let Some(broker) = Broker::start("a_sink_starts_without_a_broker", port, "", "") else { return };
     assert_eq!(sink.sink.close(LONG).await, 0);
@@ -122,7 +122,7 @@ async fn a_tenant_whose_topic_is_broken_delays_nobody_and_loses_no_event_uncount
     let acl = ["kafka.admin.AclCommand", "--add", "--deny-principal", "User:ANONYMOUS", "--operation", "Write"];
     broker.tool(&[&acl[..], &["--topic", &event_topic("denied")]].concat());
 
-    let settings = KafkaConfig { try_timeout: Duration::from_secs(2), ..config(&broker.bootstrap) };
+    let settings = KafkaConfig { try_timeout: Duration::from_secs(4), ..config(&broker.bootstrap) };
     let sink = TestSink::new(&settings);
     offer(&sink, "gone", "u", 1_000_000);
     sink.until("the topic works", |sink| sink.published("gone") == 1).await;

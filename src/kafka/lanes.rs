@@ -47,8 +47,6 @@ struct Row {
     run_number: u64,
     /// Places of the run without an outcome.
     open: usize,
-    /// Behind a failed try, until the pause is over.
-    resting: bool,
 }
 
 struct Lane {
@@ -129,7 +127,8 @@ impl Lanes {
         let user = item.user.clone();
         let row = lane.rows.entry(user.clone()).or_default();
         row.waiting.push_back(item);
-        if row.waiting.len() == 1 && row.open == 0 && !row.resting {
+        // A row that rests has something waiting.
+        if row.waiting.len() == 1 && row.open == 0 {
             lane.ready.push_back(user);
         }
         give_turn(&mut self.turns, lane, id);
@@ -190,8 +189,6 @@ impl Lanes {
         while let Some(entry) = self.rests.first_entry().filter(|entry| entry.key().0 <= now) {
             let (id, user) = entry.remove();
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let Some(row) = lane.rows.get_mut(&user) else { continue };
-            row.resting = false;
             lane.ready.push_back(user);
             give_turn(&mut self.turns, lane, id);
         }
@@ -355,7 +352,6 @@ impl Lanes {
         }
         if rests {
             self.counter += 1;
-            row.resting = true;
             self.rests.insert((now + pause, self.counter), (id.clone(), user.clone()));
         } else if row.waiting.is_empty() {
             lane.rows.remove(user);
