@@ -25,7 +25,7 @@ use crate::hooks::client::{HostRules, HttpHookSettings, HttpHooks};
 use crate::hooks::{HOOK_BUDGET, sign};
 use crate::http::app::Surface;
 use crate::http::listener::{self, H2Sockets};
-use crate::kafka::{KafkaConfig, KafkaSink};
+use crate::kafka::{Connection, KafkaConfig, KafkaSink, Limits, Retries};
 use crate::redis::{RedisConfig, RedisDirectory};
 
 /// Events that `mics dev` keeps for its debug view.
@@ -34,6 +34,12 @@ const DEV_EVENTS: usize = 1_000;
 const SPARE_DESCRIPTORS: u64 = 256;
 /// How long events may be flushed at the end.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How long one try to publish an event may take.
+const EVENT_TRY: Duration = Duration::from_secs(10);
+/// Room in an event for ids beside the body.
+const EVENT_OVERHEAD: usize = 64 << 10;
+/// Largest event when bodies have no limit.
+const MOST_EVENT_BYTES: usize = 64 << 20;
 /// Room in a forward for recipients and ids beside the body.
 const GRPC_OVERHEAD: usize = 16 << 20;
 const LINK_IDLE: Duration = Duration::from_secs(300);
@@ -96,7 +102,7 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
 
     let grpc_late = Arc::new(Late::default());
     let grpc = node_server(config, &grpc_late, &metrics).map_err(other)?;
-    let kafka = kafka(config)?;
+    let kafka = kafka(config, &metrics)?;
     let directory = directory(config, &grpc)?;
     let alone = directory.standalone();
     let ports = Ports {
@@ -173,18 +179,35 @@ fn directory(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dy
     Ok(Arc::new(RedisDirectory::new(&parsed, handle(grpc)?).map_err(mistakes)?))
 }
 
-fn kafka(config: &GatewayConfig) -> Result<Option<Arc<KafkaSink>>, StartError> {
+fn kafka(config: &GatewayConfig, metrics: &Metrics) -> Result<Option<Arc<KafkaSink>>, StartError> {
     let Some(bootstrap) = &config.kafka_bootstrap_servers else { return Ok(None) };
-    let kafka = KafkaConfig {
+    let connection = Connection {
         bootstrap: bootstrap.clone(),
-        node_id: config.node_id.clone(),
-        queue_capacity: config.kafka_queue_capacity as u64,
-        max_pending_per_tenant: config.kafka_max_pending_per_tenant as u64,
-        retry_backoff: config.kafka_retry_backoff,
-        delivery_timeout: Duration::from_secs(10),
+        client_id: config.node_id.clone(),
+        properties: config.kafka_properties.clone(),
+    };
+    let limits = Limits {
+        events: config.kafka_queue_capacity as u64,
+        events_per_tenant: config.kafka_max_pending_per_tenant as u64,
+        bytes: config.kafka_queue_max_bytes,
+        bytes_per_tenant: config.kafka_max_pending_bytes_per_tenant,
+        second: config.kafka_dlq_fallback_queue_capacity as u64,
+        second_per_tenant: config.kafka_dlq_fallback_max_pending_per_tenant as u64,
+    };
+    let max_body = if config.max_message_bytes == 0 { MOST_EVENT_BYTES } else { config.max_message_bytes };
+    let kafka = KafkaConfig {
+        connection,
+        limits,
+        retries: Retries { tries: config.kafka_max_attempts, backoff: config.kafka_retry_backoff },
+        second_retries: Retries {
+            tries: config.kafka_dlq_fallback_max_attempts,
+            backoff: config.kafka_dlq_fallback_retry_backoff,
+        },
+        try_timeout: EVENT_TRY,
+        max_event_bytes: max_body + EVENT_OVERHEAD,
     };
     let node_id = config.node_id.clone();
-    let sink = KafkaSink::new(&kafka, Arc::new(move |event| sign::event_bytes(event, &node_id)));
+    let sink = KafkaSink::new(&kafka, Arc::new(move |event| sign::event_bytes(event, &node_id)), metrics);
     sink.map(|sink| Some(Arc::new(sink))).map_err(|error| StartError::Kafka(error.to_string()))
 }
 

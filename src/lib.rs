@@ -2,6 +2,7 @@
 //! Kafka), configuration and composition. Rules are in `mics-domain`, the flow and the actors in `mics-actors`.
 
 pub mod config;
+pub mod dlq;
 pub mod docs;
 pub mod gateway;
 pub mod grpc;

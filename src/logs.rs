@@ -259,7 +259,7 @@ pub fn redact_query(url: &str) -> String {
 }
 
 /// RFC 3339, UTC, milliseconds: `2026-11-21T14:36:27.005Z`. Times before 1970 are shown as 1970.
-fn rfc3339_ms(time: SystemTime) -> String {
+pub(crate) fn rfc3339_ms(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     // Civil date from the day number, in eras of 400 years that start on 1 March (Howard Hinnant's algorithm).

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use actix_rt::System;
 use mics::config::{GatewayConfig, HookMockConfig, Mode, Source};
-use mics::{config, docs, gateway, hookmock, load, logs};
+use mics::{config, dlq, docs, gateway, hookmock, load, logs};
 
 /// Gives memory back when connections leave, which the system's allocator does not.
 #[global_allocator]
@@ -17,6 +17,7 @@ mics - multi-tenant, zero-storage WebSocket messaging gateway
   mics gateway    serve tenants; configured by environment variables
   mics hookmock   a mock of a tenant's back end
   mics load       load tester (mics load --help)
+  mics dlq        list and replay dead letters (mics dlq --help)
   mics config     print every variable with type, default, range and effect
   mics errors     print every code and reason that a client can meet
 ";
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         "gateway" => gateway(Mode::Gateway, rest),
         "hookmock" => hook_mock(rest),
         "load" => load::run(rest),
+        "dlq" => dlq::run(rest),
         "config" => print(&config::markdown()),
         "errors" => print(&docs::errors()),
         "help" | "--help" | "-h" => print(USAGE),

@@ -328,3 +328,17 @@ fn hook_mock_policies_fall_back_to_the_global_values() {
     assert_eq!(errors.0.len(), 4, "{errors}");
     assert!(!errors.to_string().contains("7777"), "{errors}");
 }
+
+#[test]
+fn settings_of_the_kafka_client_have_its_names_and_stay_secret() {
+    let file = "KAFKA_PROP_SASL_PASSWORD = \"from-file\"\nKAFKA_PROP_LINGER_MS = 7\n";
+    let pairs =
+        [("KAFKA_PROP_SASL_PASSWORD", "hunter2"), ("kafka_prop_Security_Protocol", " SASL_SSL "), ("KAFKA_PROP_", "x")];
+    let base = source(&[]).with_overrides(pairs).with_file_text(file);
+    let (config, warnings) = GatewayConfig::load(&base, Mode::Gateway).unwrap();
+    let read: Vec<(&str, &str)> =
+        config.kafka_properties.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    assert_eq!(read, [("linger.ms", "7"), ("sasl.password", "hunter2"), ("security.protocol", "SASL_SSL")]);
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(!warnings.iter().any(|warning| warning.contains("KAFKA_PROP")), "{warnings:?}");
+}

@@ -65,6 +65,7 @@ fn kind_and_range(var: &Var) -> (String, String) {
         Kind::Choice { words, strict } => ("word", words.join(", ") + if strict { ", else an error" } else { "" }),
         Kind::Level => ("level", String::new()),
         Kind::List => ("list", "comma separated".to_owned()),
+        Kind::Properties => return ("strings named `<name>_...`".to_owned(), String::new()),
         Kind::Map { of, .. } => return (format!("map string -> {of}"), String::new()),
     };
     (kind.to_owned(), range)

@@ -99,11 +99,15 @@ pub struct GatewayConfig {
     pub kafka_max_attempts: u32,
     pub kafka_queue_capacity: usize,
     pub kafka_max_pending_per_tenant: usize,
+    pub kafka_queue_max_bytes: u64,
+    pub kafka_max_pending_bytes_per_tenant: u64,
     pub kafka_retry_backoff: Duration,
     pub kafka_dlq_fallback_queue_capacity: usize,
     pub kafka_dlq_fallback_max_pending_per_tenant: usize,
     pub kafka_dlq_fallback_max_attempts: u32,
     pub kafka_dlq_fallback_retry_backoff: Duration,
+    /// Settings of the client library by its own names.
+    pub kafka_properties: BTreeMap<String, Secret>,
     pub cluster_grpc_token: Option<Secret>,
     pub grpc_breaker_failure_threshold: u32,
     pub grpc_breaker_open: Duration,
@@ -169,11 +173,14 @@ impl GatewayConfig {
             kafka_max_attempts: r.number("KAFKA_MAX_ATTEMPTS"),
             kafka_queue_capacity: r.size("KAFKA_QUEUE_CAPACITY"),
             kafka_max_pending_per_tenant: r.size("KAFKA_MAX_PENDING_PER_TENANT"),
+            kafka_queue_max_bytes: r.number("KAFKA_QUEUE_MAX_BYTES"),
+            kafka_max_pending_bytes_per_tenant: r.number("KAFKA_MAX_PENDING_BYTES_PER_TENANT"),
             kafka_retry_backoff: r.millis("KAFKA_RETRY_BACKOFF_MS"),
             kafka_dlq_fallback_queue_capacity: r.size("KAFKA_DLQ_FALLBACK_QUEUE_CAPACITY"),
             kafka_dlq_fallback_max_pending_per_tenant: r.size("KAFKA_DLQ_FALLBACK_MAX_PENDING_PER_TENANT"),
             kafka_dlq_fallback_max_attempts: r.number("KAFKA_DLQ_FALLBACK_MAX_ATTEMPTS"),
             kafka_dlq_fallback_retry_backoff: r.millis("KAFKA_DLQ_FALLBACK_RETRY_BACKOFF_MS"),
+            kafka_properties: r.properties("KAFKA_PROP"),
             cluster_grpc_token: r.secret("CLUSTER_GRPC_TOKEN"),
             grpc_breaker_failure_threshold: r.number("GRPC_BREAKER_FAILURE_THRESHOLD"),
             grpc_breaker_open: r.millis("GRPC_BREAKER_OPEN_MS"),
@@ -213,6 +220,32 @@ impl GatewayConfig {
         if self.dedup_mode == DedupMode::Redis && self.redis_connection.is_none() {
             r.warn("DEDUP_MODE", "redis without REDIS__CONNECTION; message ids are kept in memory");
         }
+    }
+}
+
+/// What a command needs that only talks to the brokers.
+#[derive(Debug, Clone)]
+pub struct KafkaClientConfig {
+    /// `host:port,host:port`
+    pub bootstrap_servers: String,
+    pub node_id: String,
+    /// Settings of the client library by its own names.
+    pub properties: BTreeMap<String, Secret>,
+}
+
+impl KafkaClientConfig {
+    pub fn load(source: &Source) -> Result<(KafkaClientConfig, Vec<String>), ConfigErrors> {
+        let mut r = Reader::new(source, VARS, &[VARS, HOOK_MOCK_VARS]);
+        let bootstrap = r.text("KAFKA__BOOTSTRAP_SERVERS");
+        if bootstrap.is_none() {
+            r.missing("KAFKA__BOOTSTRAP_SERVERS", "is not set");
+        }
+        let config = KafkaClientConfig {
+            bootstrap_servers: bootstrap.unwrap_or_default(),
+            node_id: node_id(&mut r),
+            properties: r.properties("KAFKA_PROP"),
+        };
+        r.finish(config)
     }
 }
 

@@ -253,6 +253,19 @@ impl<'a> Reader<'a> {
         map
     }
 
+    /// `<name>_<PART>_<PART>` as `part.part` -> value; environment before file, empty values left out.
+    pub fn properties(&self, name: &str) -> BTreeMap<String, Secret> {
+        let prefix = normal(self.var(name).name) + "_";
+        let mut found = BTreeMap::new();
+        for (name, value) in self.file.iter().chain(self.env) {
+            let name = normal(name);
+            let Some(rest) = name.strip_prefix(&prefix).filter(|rest| !rest.is_empty()) else { continue };
+            found.insert(rest.to_ascii_lowercase().replace('_', "."), Secret::new(value.trim()));
+        }
+        found.retain(|_, value| !value.expose().is_empty());
+        found
+    }
+
     fn json_object(&mut self, var: &Var, text: &str) -> BTreeMap<String, Value> {
         if text.trim().is_empty() {
             return BTreeMap::new();

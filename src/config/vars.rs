@@ -20,17 +20,19 @@ pub struct Var {
 impl Var {
     /// The value must not be shown.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::Map { secret: true, .. })
+        matches!(self.kind, Kind::Secret | Kind::Properties | Kind::Map { secret: true, .. })
     }
 
     /// Is `name` a spelling of this variable, or for maps of one of its entries?
     pub fn is_named(&self, name: &str) -> bool {
         let name = normal(name);
         let is_map = matches!(self.kind, Kind::Map { .. });
+        let is_prefix = matches!(self.kind, Kind::Properties);
         std::iter::once(&self.name).chain(self.aliases).any(|own| {
             let own = normal(own);
             name == own
                 || is_map && name.strip_prefix(&own).is_some_and(|rest| rest.len() > 2 && rest.starts_with("__"))
+                || is_prefix && name.strip_prefix(&own).is_some_and(|rest| rest.len() > 1 && rest.starts_with('_'))
         })
     }
 }
@@ -77,6 +79,8 @@ pub enum Kind {
         of: &'static str,
         secret: bool,
     },
+    /// Any number of texts named `<name>_<PART>_<PART>`, which stands for `part.part`.
+    Properties,
 }
 
 /// Chapter of the documentation.
@@ -179,15 +183,18 @@ pub const VARS: &[Var] = &[
     var(Area::Routing, "LOCAL_ROUTE_CACHE_SIZE_BYTES", int(0, GIB), "104857600", "bytes", "Size of the route cache, 256 bytes per device; 0 = off."),
     // Events
     alias(var(Area::Events, "KAFKA__BOOTSTRAP_SERVERS", Kind::Text, "", "", "Brokers, comma separated; empty = no events are published."), &["KAFKA__BOOTSTRAPSERVERS", "KAFKA_BOOTSTRAP_SERVERS"]),
-    var(Area::Events, "KAFKA_MAX_ATTEMPTS", int(1, 10), "3", "attempts", "Attempts per event before it becomes a dead letter."),
+    var(Area::Events, "KAFKA_MAX_ATTEMPTS", int(1, 10), "3", "attempts", "Attempts per event before it becomes a dead letter; one lasts 10 s at most (`KAFKA_PROP_MESSAGE_TIMEOUT_MS`)."),
     var(Area::Events, "KAFKA_QUEUE_CAPACITY", int(1, MILLION), "50000", "events", "Most events waiting on this node."),
     var(Area::Events, "KAFKA_MAX_PENDING_PER_TENANT", int(1, MILLION), "10000", "events", "Most events waiting per tenant."),
-    var(Area::Events, "KAFKA_RETRY_BACKOFF_MS", int(0, 10_000), "50", "ms", "Pause before another attempt."),
+    var(Area::Events, "KAFKA_QUEUE_MAX_BYTES", int(MIB, 64 * GIB), "268435456", "bytes", "Most bytes of events waiting on this node, kept dead letters included. A single event always fits."),
+    var(Area::Events, "KAFKA_MAX_PENDING_BYTES_PER_TENANT", int(MIB, 64 * GIB), "67108864", "bytes", "The same, per tenant."),
+    var(Area::Events, "KAFKA_RETRY_BACKOFF_MS", int(0, 10_000), "50", "ms", "Pause before the second attempt; doubled each time, 5 s at most."),
     var(Area::Events, "KAFKA_IDLE_DELAY_MS", int(0, 1000), "5", "ms", "Accepted for compatibility; has no effect."),
     var(Area::Events, "KAFKA_DLQ_FALLBACK_QUEUE_CAPACITY", int(0, MILLION), "10000", "events", "Most dead letters kept while their topic refuses them; 0 = off."),
     var(Area::Events, "KAFKA_DLQ_FALLBACK_MAX_PENDING_PER_TENANT", int(1, MILLION), "2000", "events", "The same, per tenant."),
     var(Area::Events, "KAFKA_DLQ_FALLBACK_MAX_ATTEMPTS", int(1, 10_000), "20", "attempts", "Attempts per kept dead letter before it is dropped."),
-    var(Area::Events, "KAFKA_DLQ_FALLBACK_RETRY_BACKOFF_MS", int(0, 10_000), "200", "ms", "Pause before another attempt of a kept dead letter."),
+    var(Area::Events, "KAFKA_DLQ_FALLBACK_RETRY_BACKOFF_MS", int(0, 10_000), "200", "ms", "Pause before the second attempt of a kept dead letter; doubled each time, 5 s at most."),
+    var(Area::Events, "KAFKA_PROP", Kind::Properties, "", "", "Settings of librdkafka for all brokers: `KAFKA_PROP_SASL_PASSWORD` sets `sasl.password`. What order and safety rest on (`acks`, `enable.idempotence`, ...) is refused. Values are secret. See [ops/events.md](ops/events.md)."),
     // Cluster
     var(Area::Cluster, "CLUSTER_GRPC_TOKEN", Kind::Secret, "", "", "Shared token that node gRPC demands; unset = open. Secret."),
     var(Area::Cluster, "GRPC_BREAKER_FAILURE_THRESHOLD", int(1, 100), "5", "failures", "Failures in a row that open the circuit to a peer node."),

@@ -93,7 +93,17 @@ metrics! {
         grpc_unauthorized_total [] "Calls of other nodes without the token.";
         grpc_offline_buffer_failed_total ["tenant", "status"] "Frames that another node could not be given to keep.";
         grpc_offline_drain_failed_total ["tenant", "status"] "Nodes that could not be asked what they keep for a user.";
-        mq_dropped_total ["tenant", "reason"] "Events not taken.";
+        mq_published_total ["tenant", "topic", "event_type"] "Events that a topic has, dead letters included.";
+        mq_failed_total ["tenant", "topic", "event_type"] "Tries on the event topic that failed.";
+        mq_retried_total ["tenant", "event_type"] "Pauses before another try on the event topic.";
+        mq_dlq_total ["tenant", "event_type"] "Events that became dead letters.";
+        mq_dropped_total ["tenant", "reason"] "Events refused, or taken and then lost.";
+        mq_dlq_fallback_enqueued_total ["tenant", "event_type"] "Dead letters kept because their topic refused them.";
+        mq_dlq_fallback_published_total ["tenant", "event_type"] "Kept dead letters that their topic has now.";
+        mq_dlq_fallback_failed_total ["tenant", "event_type"] "Tries of kept dead letters that failed.";
+        mq_dlq_fallback_retried_total ["tenant", "event_type"] "Pauses before another try of a kept dead letter.";
+        mq_dlq_fallback_dropped_total ["tenant", "reason"] "Dead letters that could not be kept.";
+        mq_client_restarts_total [] "Kafka clients made anew after a fatal error.";
         redis_fallback_total ["tenantId", "op"] "Directory calls answered from what this node knows.";
         admission_unregister_failed_total ["tenant"] "Routes that could not be withdrawn at once.";
         admission_unregister_retry_ok_total ["tenant"] "Routes withdrawn by another attempt.";
@@ -115,6 +125,7 @@ metrics! {
         offline_buffer_messages ["tenant"] "Buffered messages.";
         offline_buffer_bytes ["tenant"] "Buffered bytes.";
         dedup_records ["tenant"] "Remembered message ids.";
+        mq_pending ["tenant", "queue"] "Events queued or in flight, and kept dead letters.";
         actor_mailbox_depth ["actor", "tenant"] "Messages waiting.";
         actor_mailbox_capacity ["actor", "tenant"] "Bound of the mailbox.";
     }
