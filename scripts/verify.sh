@@ -21,7 +21,7 @@ done
 
 # package: command that shows it is there, or none when only dpkg can tell.
 PACKAGES="build-essential:make pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server
-nginx-light:nginx python3-yaml: chromium:chromium"
+nginx-light:nginx python3-yaml: default-jre-headless:java maven:mvn faketime:faketime chromium:chromium"
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOG=$(mktemp) || exit 1
 trap 'rm -f "$LOG"' EXIT
@@ -101,7 +101,8 @@ run_all() {
   step clippy cargo clippy --workspace --all-targets -- -D warnings
   step test cargo test --workspace --no-fail-fast
   # Those tests pass over themselves, and cargo keeps what they say to itself.
-  command -v redis-server >/dev/null || NOTES+=("SKIP live_redis (inside test): redis-server is missing")
+  command -v redis-server >/dev/null || NOTES+=("SKIP live_redis, live_cluster (inside test): redis-server is missing")
+  command -v java >/dev/null && command -v mvn >/dev/null || NOTES+=("SKIP live_kafka, dlq (inside test): java or mvn is missing")
   [ "$QUICK" = 1 ] && return
   local failed=${#FAILED[@]}
   step release cargo build --release

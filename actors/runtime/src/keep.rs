@@ -107,8 +107,9 @@ fn by_tenant(users: impl IntoIterator<Item = User>) -> BTreeMap<Arc<str>, Vec<Ar
 /// Keeps frames where their users will look for them. Answers per frame whether some node has it now: with two or more
 /// nodes in reach, two have.
 pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, mut items: Vec<Item>) -> Vec<bool> {
-    let fits: Vec<bool> = items.iter().map(|(_, entry)| tenant.offline.fits(entry.frame.len())).collect();
-    items.retain(|(_, entry)| tenant.offline.fits(entry.frame.len()));
+    let admitted: Vec<bool> = items.iter().map(|(_, entry)| tenant.offline.admits(entry.frame.len())).collect();
+    let mut admissions = admitted.iter();
+    items.retain(|_| admissions.next() == Some(&true));
     let now = clock_ms();
     let homes = homes_of(node, tenant, &items);
     let mut copies: Vec<usize> = Vec::with_capacity(items.len());
@@ -131,7 +132,7 @@ pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, mut items: Vec<Item>) 
         items.iter().zip(&copies).filter(|(_, copies)| **copies > 0).map(|((user, _), _)| user.clone()).collect();
     tell_or_mark(node, tenant, users.into_iter().collect()).await;
     let mut copies = copies.into_iter();
-    fits.into_iter().map(|fits| fits && copies.next().is_some_and(|copies| copies > 0)).collect()
+    admitted.into_iter().map(|admitted| admitted && copies.next().is_some_and(|copies| copies > 0)).collect()
 }
 
 /// Computed once per user: equal neighbours share it.

@@ -49,9 +49,13 @@ impl Offline {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True when a frame of this size may be kept at all.
-    pub fn fits(&self, bytes: usize) -> bool {
-        self.max_bytes == 0 || bytes <= self.max_bytes
+    /// True when a frame of this size may be kept at all; a refusal is counted.
+    pub fn admits(&self, bytes: usize) -> bool {
+        let fits = self.max_bytes == 0 || bytes <= self.max_bytes;
+        if !fits {
+            self.metrics.offline_buffer_skipped_total.with_label_values(&[&*self.tenant, "local"]).inc();
+        }
+        fits
     }
 
     /// Keeps a frame for a user; false when it was refused. `via` is the metric label of the way it came.
