@@ -180,7 +180,7 @@ impl<'a> Fanout<'a> {
         let partly: Vec<_> = partly.filter(|(_, devices)| !devices.is_empty()).collect();
         if !partly.is_empty() {
             let items = partly.into_iter().map(|(user, devices)| (user, self.entry(devices))).collect();
-            keep::keep(&self.from.node, &self.from.tenant, items).await;
+            keep::keep(&self.from.node, &self.from.tenant, items, "local").await;
         }
     }
 
@@ -250,7 +250,9 @@ impl<'a> Fanout<'a> {
             users.truncate(room);
         }
         let items = users.into_iter().map(|user| (user, self.entry(Vec::new()))).collect();
-        let kept = keep::keep(&self.from.node, &self.from.tenant, items).await;
+        // The tenant's event was refused: the buffer stands in.
+        let via = if self.from.config.offline_use_hook_pull { "local_fallback" } else { "local" };
+        let kept = keep::keep(&self.from.node, &self.from.tenant, items, via).await;
         let buffered = kept.iter().filter(|kept| **kept).count() as u32;
         self.tally.buffered += buffered;
         self.tally.skipped += kept.len() as u32 - buffered;

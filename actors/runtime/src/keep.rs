@@ -106,7 +106,9 @@ fn by_tenant(users: impl IntoIterator<Item = User>) -> BTreeMap<Arc<str>, Vec<Ar
 
 /// Keeps frames where their users will look for them. Answers per frame whether some node has it now: with two or more
 /// nodes in reach, two have.
-pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, mut items: Vec<Item>) -> Vec<bool> {
+///
+/// `via`: metric label of what this node keeps itself as a home.
+pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, mut items: Vec<Item>, via: &str) -> Vec<bool> {
     let admitted: Vec<bool> = items.iter().map(|(_, entry)| tenant.offline.admits(entry.frame.len())).collect();
     let mut admissions = admitted.iter();
     items.retain(|_| admissions.next() == Some(&true));
@@ -114,7 +116,7 @@ pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, mut items: Vec<Item>) 
     let homes = homes_of(node, tenant, &items);
     let mut copies: Vec<usize> = Vec::with_capacity(items.len());
     for ((user, entry), homes) in items.iter().zip(&homes) {
-        copies.push(usize::from(homes.here && tenant.offline.put(user, entry.clone(), now, "local")));
+        copies.push(usize::from(homes.here && tenant.offline.put(user, entry.clone(), now, via)));
     }
     for (index, taken) in place(node, tenant, &items, &homes).await {
         copies[index] += usize::from(taken);
