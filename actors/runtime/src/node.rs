@@ -1,6 +1,7 @@
 //! One gateway node: its ports, settings, tenants, and the root actor that watches over the others. Start order and
 //! drain are here. It must not know how frames arrive or leave.
 
+mod drain;
 mod peer;
 mod root;
 
@@ -11,29 +12,23 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_rt::{Arbiter, ArbiterHandle};
-use mics_domain::codes::Close;
 use mics_domain::delivery::DeliveryId;
 use mics_domain::event::Event;
 use mics_domain::ports::{Directory, EventRefused, EventSink, Hooks, Peer, PeerLink, RouteWatcher};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::keep::{self, Pending};
+use crate::keep::Pending;
 use crate::mailbox::{Mailbox, MailboxStats, MailboxView};
 use crate::members::{Members, MembersMsg};
 use crate::metrics::Metrics;
 use crate::router::{RouteCache, Router};
 use crate::settings::Settings;
-use crate::tenant::{SessionRef, Tenants};
+use crate::tenant::Tenants;
 
 pub use root::RootMsg;
-
-/// Routes withdrawn, and sessions asked to leave, at a time during a drain.
-const WITHDRAW_BATCH: usize = 256;
-const CLOSE_BATCH: usize = 50;
-const CLOSE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Milliseconds of a clock that only goes forward; the clock of every rule.
 pub fn clock_ms() -> u64 {
@@ -350,70 +345,6 @@ impl Node {
             self.metrics.mq_dropped_total.with_label_values(&[&*tenant, reason]).inc();
         }
         offered
-    }
-
-    /// Leaves: refuses newcomers, gives up its place in the cluster and its routes, asks every session to go (4200) and
-    /// waits until they have, hands over what it keeps for others; all within the drain time.
-    pub async fn drain(self: &Arc<Self>) {
-        if self.draining.swap(true, Relaxed) {
-            return;
-        }
-        tracing::warn!(node = %self.id, sessions = self.connections(), "shutdown_drain_begin");
-        let deadline = Instant::now() + self.settings.drain_timeout;
-        let alone = self.directory.standalone();
-        if !alone {
-            self.members.leave();
-            let _ = timeout_at(deadline, self.withdraw_all()).await;
-        }
-        self.close_all(deadline).await;
-        if !alone {
-            let _ = timeout_at(deadline, self.hand_over()).await;
-        }
-        for tenant in self.tenants().iter() {
-            tenant.stop();
-        }
-        self.metrics.shutdown_drain_total.with_label_values(&[&self.id]).inc();
-        let kept: usize = self.tenants().iter().map(|tenant| tenant.offline.users().len()).sum();
-        tracing::warn!(node = %self.id, sessions = self.connections(), users_with_frames = kept, "shutdown_drain_done");
-    }
-
-    /// From now on nobody sends here, nor keeps anything here.
-    async fn withdraw_all(self: &Arc<Self>) {
-        let (reply, left) = oneshot::channel();
-        if self.members_actor.get().is_some_and(|members| members.send(MembersMsg::Leave(reply)).is_ok()) {
-            let _ = left.await;
-        }
-        for tenant in self.tenants().iter() {
-            let leases: Vec<_> = tenant.sessions.all().iter().map(SessionRef::lease).collect();
-            for leases in leases.chunks(WITHDRAW_BATCH) {
-                let _ = self.directory.unregister(leases).await;
-            }
-        }
-    }
-
-    /// Asks the sessions to go, spread over a part of the time so that they don't all come back at once.
-    async fn close_all(self: &Arc<Self>, deadline: Instant) {
-        let sessions: Vec<SessionRef> = self.tenants().iter().flat_map(|tenant| tenant.sessions.all()).collect();
-        let time = deadline.saturating_duration_since(Instant::now()) / 3;
-        let rounds = sessions.len().div_ceil(CLOSE_BATCH).max(1);
-        let pause = (time / rounds as u32).min(CLOSE_PAUSE);
-        for batch in sessions.chunks(CLOSE_BATCH) {
-            batch.iter().for_each(|session| session.close(Close::Draining));
-            tokio::time::sleep(pause).await;
-        }
-        while self.connections() > 0 && Instant::now() < deadline {
-            // Those who came in while the others were asked.
-            self.tenants().iter().flat_map(|tenant| tenant.sessions.all()).for_each(|s| s.close(Close::Draining));
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Brings everything that is kept here to the nodes that stay; tried until it is done.
-    async fn hand_over(self: &Arc<Self>) {
-        while self.members.live().len() > 1 && self.tenants().iter().any(|tenant| !tenant.offline.is_empty()) {
-            keep::hand_over(self).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
     }
 }
 

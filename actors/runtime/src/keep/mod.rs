@@ -2,9 +2,10 @@
 //! nothing. What can't be brought there stays here and is tried again. Whoever keeps something for a user looks once
 //! more whether the user has come meanwhile. It must not decide whether a frame is to be kept.
 
+mod pending;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use mics_domain::delivery::Kept;
@@ -18,85 +19,17 @@ use crate::router::Freshness;
 use crate::session::Live;
 use crate::tenant::Tenant;
 
+use pending::User;
+
+pub use pending::Pending;
+
 /// Bytes of frames in one call to a peer, about.
 const CALL_BYTES: usize = 4 << 20;
 /// Users moved at a time when the cluster changes.
 const MOVE_USERS: usize = 64;
 
-/// Users remembered as not told.
-const UNSEEN: usize = 100_000;
-
 /// A frame to keep, and for whom.
 pub type Item = (Arc<str>, Entry);
-
-type User = (Arc<str>, Arc<str>);
-
-/// Work that waits for another attempt.
-#[derive(Default)]
-pub struct Pending {
-    /// Users whose frames here are not all where they belong.
-    strays: Mutex<HashSet<User>>,
-    unseen: Mutex<Unseen>,
-    unseen_users: AtomicUsize,
-    retrying: AtomicBool,
-}
-
-/// Users for whom something is kept and who may be online without knowing it, each with the number of its latest mark.
-#[derive(Default)]
-struct Unseen {
-    users: HashMap<User, u64>,
-    marks: u64,
-}
-
-impl Pending {
-    fn stray(&self, tenant: &Arc<str>, users: impl IntoIterator<Item = Arc<str>>) {
-        lock(&self.strays).extend(users.into_iter().map(|user| (tenant.clone(), user)));
-    }
-
-    fn take_strays_of(&self, tenant: &Arc<str>, users: &[Arc<str>]) -> Vec<Arc<str>> {
-        let mut strays = lock(&self.strays);
-        users.iter().filter(|user| strays.remove(&(tenant.clone(), Arc::clone(user)))).cloned().collect()
-    }
-
-    fn mark(&self, tenant: &Arc<str>, users: Vec<Arc<str>>) {
-        let mut unseen = lock(&self.unseen);
-        for user in users {
-            if unseen.users.len() >= UNSEEN {
-                // They find what is kept for them when they connect.
-                break;
-            }
-            unseen.marks += 1;
-            let mark = unseen.marks;
-            unseen.users.insert((tenant.clone(), user), mark);
-        }
-        self.unseen_users.store(unseen.users.len(), SeqCst);
-    }
-
-    /// Forgets those that were not marked again since.
-    fn seen(&self, users: impl IntoIterator<Item = (User, u64)>) {
-        let mut unseen = lock(&self.unseen);
-        for (user, mark) in users {
-            if unseen.users.get(&user) == Some(&mark) {
-                unseen.users.remove(&user);
-            }
-        }
-        self.unseen_users.store(unseen.users.len(), SeqCst);
-    }
-
-    /// Of these users, those for whom something older waits.
-    fn unseen_of(&self, tenant: &Arc<str>, users: &[Arc<str>]) -> Vec<(User, u64)> {
-        if self.unseen_users.load(SeqCst) == 0 {
-            return Vec::new();
-        }
-        let unseen = lock(&self.unseen);
-        let users = users.iter().map(|user| (tenant.clone(), user.clone()));
-        users.filter_map(|user| unseen.users.get(&user).map(|mark| (user, *mark))).collect()
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn by_tenant(users: impl IntoIterator<Item = User>) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
     let mut by_tenant: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
@@ -375,19 +308,17 @@ pub fn retry(node: &Arc<Node>) {
 }
 
 async fn retry_now(node: &Arc<Node>) {
-    if node.pending.retrying.swap(true, SeqCst) {
+    if !node.pending.begin_retry() {
         return;
     }
-    let strays = std::mem::take(&mut *lock(&node.pending.strays));
-    for (tenant, users) in by_tenant(strays) {
+    for (tenant, users) in by_tenant(node.pending.take_strays()) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
         for users in users.chunks(MOVE_USERS) {
             bring_home(node, tenant, users).await;
             tokio::task::yield_now().await;
         }
     }
-    let marked: Vec<User> = lock(&node.pending.unseen).users.keys().cloned().collect();
-    for (tenant, users) in by_tenant(marked) {
+    for (tenant, users) in by_tenant(node.pending.unseen()) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
         for users in users.chunks(MOVE_USERS) {
             if unseen(node, tenant, users).await.directory_away {
@@ -395,5 +326,5 @@ async fn retry_now(node: &Arc<Node>) {
             }
         }
     }
-    node.pending.retrying.store(false, SeqCst);
+    node.pending.end_retry();
 }
