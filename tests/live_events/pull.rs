@@ -65,3 +65,36 @@ async fn a_user_who_comes_back_gets_what_the_tenant_kept_and_then_live_messages(
     // A pull that fails midway has handed over its first pages.
     assert!(pulled == tenant.store.notified() || failed > 0, "{pulled} pulled");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_connect_brings_a_thousand_and_the_next_one_the_rest() {
+    let Some((broker, tenant)) = Tenant::start("one_connect_brings_a_thousand_and_the_next_one_the_rest").await else {
+        return;
+    };
+    let mut cluster = tenant.gateway(&broker, |_| {}).await;
+    let node = &cluster.nodes[0];
+    let writer = User::at(node, "writer").await;
+    let all: Vec<String> = (0..1_050).map(|n| format!("m-{n}")).collect();
+    for id in &all {
+        writer.tell("away", id).await;
+    }
+    wait("the tenant has all that it was told of", || tenant.store.caught_up()).await;
+    let failed = || node.metric("mics_offline_drain_failed_total", &[]);
+    // A page may miss its 150 ms on a busy machine.
+    let (user, live) = loop {
+        let (before, user) = (failed(), User::at(node, "away").await);
+        let live = format!("live-{before}");
+        writer.tell("away", &live).await;
+        user.got(std::slice::from_ref(&live)).await;
+        if failed() == before {
+            break (user, live);
+        }
+        user.client.disconnect().await;
+    };
+    assert_eq!(user.seen(), [&all[..1_000], &[live]].concat(), "as many as one connect may bring, then live ones");
+    user.still_connected();
+    tenant.store.read_by("away", &user.seen());
+    user.client.disconnect().await;
+    User::at(node, "away").await.got(&all[1_000..]).await;
+    assert!(cluster.nodes[0].process().log().contains("offline_drain_hook_limit_reached"));
+}
