@@ -86,9 +86,16 @@ impl Server {
         command.query_async(&mut connection).await
     }
 
+    /// A server that is changing its part in a failover cuts its connections: asked again, for a while.
     pub async fn ask<T: redis::FromRedisValue>(&self, parts: &[&str]) -> T {
-        let answer = self.command(parts).await.expect("an answer");
-        redis::from_redis_value(answer).expect("the expected type")
+        let give_up = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.command(parts).await {
+                Ok(answer) => return redis::from_redis_value(answer).expect("the expected type"),
+                Err(error) => assert!(Instant::now() < give_up, "no answer: {error}"),
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
