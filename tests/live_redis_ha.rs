@@ -12,7 +12,8 @@ use mics::redis::RedisDirectory;
 use mics_actors::contract::directory as contract;
 use mics_domain::ports::{Directory, Registered, Renewed, RouteWatcher};
 use redis_support::{
-    Server, cluster, connection_of, directory, free_port, is_missing, limits, patient, redis_is_missing, until, within,
+    Sentinels, Server, cluster, connection_of, directory, free_port, is_missing, limits, patient, redis_is_missing,
+    until, within,
 };
 use tokio::time::Instant;
 
@@ -97,43 +98,6 @@ async fn a_watcher_hears_of_a_frozen_server_and_of_its_return() {
     }
     let server = Server::start(free_port(), "").await;
     frozen_then_thawed(&server, &format!("127.0.0.1:{}", server.port)).await;
-}
-
-struct Sentinels {
-    servers: Vec<Server>,
-    sentinels: Vec<Server>,
-}
-
-impl Sentinels {
-    /// A master with a replica, watched by three sentinels.
-    async fn start() -> Self {
-        let master = Server::start(free_port(), "repl-diskless-sync-delay 0").await;
-        let replica = Server::start(free_port(), &format!("replicaof 127.0.0.1 {}", master.port)).await;
-        let follows =
-            || async { replica.ask::<String>(&["INFO", "replication"]).await.contains("master_link_status:up") };
-        until("the replica follows", follows).await;
-        let watch = format!(
-            "sentinel monitor chat 127.0.0.1 {} 2\nsentinel down-after-milliseconds chat 1000\n\
-             sentinel failover-timeout chat 3000",
-            master.port
-        );
-        let mut sentinels = Vec::new();
-        for _ in 0..3 {
-            sentinels.push(Server::start(free_port(), &watch).await);
-        }
-        for sentinel in &sentinels {
-            let complete = || async {
-                let info: String = sentinel.ask(&["INFO", "sentinel"]).await;
-                info.contains("slaves=1,sentinels=3")
-            };
-            until("the sentinels know each other and the replica", complete).await;
-        }
-        Sentinels { servers: vec![master, replica], sentinels }
-    }
-
-    fn connection(&self) -> String {
-        format!("{},serviceName=chat", connection_of(&self.sentinels))
-    }
 }
 
 /// Entries may be lost in a failover; nodes then write them again.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::processes::{Cluster, pause, wait};
-use super::redis_support::{Server, cluster, connection_of, free_port, redis_is_missing, until};
+use super::redis_support::{Sentinels, Server, cluster, connection_of, redis_is_missing};
 use super::users::{Talk, User, failures, repetitions, sent, times};
 
 /// Other nodes are reached again within 10 s; twice that on a busy machine.
@@ -117,38 +117,14 @@ async fn redis_is_killed_and_comes_back_empty() {
     scene.healed(Instant::now()).await;
 }
 
-/// A master with a replica, watched by three sentinels: (servers, sentinels).
-async fn watched() -> (Vec<Server>, Vec<Server>) {
-    let master = Server::start(free_port(), "repl-diskless-sync-delay 0").await;
-    let replica = Server::start(free_port(), &format!("replicaof 127.0.0.1 {}", master.port)).await;
-    let follows = || async { replica.ask::<String>(&["INFO", "replication"]).await.contains("master_link_status:up") };
-    until("the replica follows", follows).await;
-    let watch = format!(
-        "sentinel monitor chat 127.0.0.1 {} 2\nsentinel down-after-milliseconds chat 1000\n\
-         sentinel failover-timeout chat 3000",
-        master.port
-    );
-    let mut sentinels = Vec::new();
-    for _ in 0..3 {
-        sentinels.push(Server::start(free_port(), &watch).await);
-    }
-    for sentinel in &sentinels {
-        let complete =
-            || async { sentinel.ask::<String>(&["INFO", "sentinel"]).await.contains("slaves=1,sentinels=3") };
-        until("the sentinels know each other and the replica", complete).await;
-    }
-    (vec![master, replica], sentinels)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_choose_another_master() {
     if redis_is_missing("sentinels_choose_another_master") {
         return;
     }
-    let (mut servers, sentinels) = watched().await;
-    let connection = format!("{},serviceName=chat", connection_of(&sentinels));
-    let scene = Scene::on(Cluster::on(&connection, 2, |_| {}).await).await;
-    drop(servers.remove(0));
+    let mut watched = Sentinels::start().await;
+    let scene = Scene::on(Cluster::on(&watched.connection(), 2, |_| {}).await).await;
+    drop(watched.servers.remove(0));
     let killed = Instant::now();
     scene.goes_on().await;
     scene.healed(killed).await;

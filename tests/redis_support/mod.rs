@@ -196,3 +196,40 @@ pub async fn everything(server: &Server) -> BTreeMap<String, String> {
     }
     all
 }
+
+/// A master with a replica, watched by three sentinels.
+pub struct Sentinels {
+    pub servers: Vec<Server>,
+    pub sentinels: Vec<Server>,
+}
+
+impl Sentinels {
+    pub async fn start() -> Self {
+        let master = Server::start(free_port(), "repl-diskless-sync-delay 0").await;
+        let replica = Server::start(free_port(), &format!("replicaof 127.0.0.1 {}", master.port)).await;
+        let follows =
+            || async { replica.ask::<String>(&["INFO", "replication"]).await.contains("master_link_status:up") };
+        until("the replica follows", follows).await;
+        let watch = format!(
+            "sentinel monitor chat 127.0.0.1 {} 2\nsentinel down-after-milliseconds chat 1000\n\
+             sentinel failover-timeout chat 3000",
+            master.port
+        );
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            sentinels.push(Server::start(free_port(), &watch).await);
+        }
+        for sentinel in &sentinels {
+            let complete = || async {
+                let info: String = sentinel.ask(&["INFO", "sentinel"]).await;
+                info.contains("slaves=1,sentinels=3")
+            };
+            until("the sentinels know each other and the replica", complete).await;
+        }
+        Sentinels { servers: vec![master, replica], sentinels }
+    }
+
+    pub fn connection(&self) -> String {
+        format!("{},serviceName=chat", connection_of(&self.sentinels))
+    }
+}

@@ -104,16 +104,14 @@ impl OfflineBuffer {
         }
     }
 
-    /// Takes a frame in. Refused when it is larger than the byte limit or dead on arrival.
-    pub fn put(&mut self, user: &Arc<str>, entry: Entry, now_ms: u64) -> Put {
-        if exceeds(entry.frame.len(), self.limits.max_bytes_per_user) {
-            return Put::default();
-        }
-        self.put_back(user, entry, now_ms)
+    /// True when a frame of this size may be promised: it is within the byte limit of a user.
+    pub fn fits(&self, bytes: usize) -> bool {
+        !exceeds(bytes, self.limits.max_bytes_per_user)
     }
 
-    /// Takes a frame in that was promised before, whatever its size: alone it may exceed the byte limit.
-    pub fn put_back(&mut self, user: &Arc<str>, entry: Entry, now_ms: u64) -> Put {
+    /// Takes a frame in, unless it is dead on arrival. Whatever its size: it was promised, and alone it may exceed the
+    /// byte limit.
+    pub fn put(&mut self, user: &Arc<str>, entry: Entry, now_ms: u64) -> Put {
         self.drop_expired(now_ms);
         if entry.expires_at_ms <= now_ms {
             return Put::default();

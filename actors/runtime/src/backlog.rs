@@ -67,7 +67,7 @@ async fn fetch(live: &Rc<Live>) {
             continue;
         }
         if lease.frames.is_empty() {
-            match lease.again {
+            match lease.held || lease.failed {
                 true => look_again(live),
                 false => live.looks.set(0),
             }
@@ -104,9 +104,10 @@ struct Lease {
     frames: BTreeMap<DeliveryId, Entry>,
     /// Endpoints of the homes, and whether each has leased some of them to this session.
     homes: BTreeMap<Arc<str>, bool>,
-    /// Somebody else has leased more of them, or a home did not answer.
-    again: bool,
+    /// Somebody else has leased more of them.
     held: bool,
+    /// A home did not answer.
+    failed: bool,
     until: Instant,
 }
 
@@ -118,15 +119,13 @@ impl Lease {
         let mut places: Vec<Option<Arc<str>>> = homes.elsewhere.into_iter().map(Some).collect();
         places.insert(if homes.here_first { 0 } else { places.len() }, None);
         let until = Instant::now() + HOLD / 2;
-        let mut lease = Lease { frames: BTreeMap::new(), homes: elsewhere, again: false, held: false, until };
+        let mut lease = Lease { frames: BTreeMap::new(), homes: elsewhere, held: false, failed: false, until };
         for place in places {
-            let held = match place {
+            lease.held = match place {
                 None => lease.take_here(live),
                 Some(endpoint) => lease.take_there(live, endpoint).await,
             };
-            lease.again |= held;
-            lease.held = held;
-            if held {
+            if lease.held {
                 break;
             }
         }
@@ -158,7 +157,7 @@ impl Lease {
             Ok(_) => false,
             Err(error) => {
                 live.tenant.offline.not_drained(&error);
-                self.again = true;
+                self.failed = true;
                 false
             }
         }
@@ -200,9 +199,7 @@ async fn move_frames(live: &Rc<Live>, lease: &Lease) -> usize {
         if again || live.tenant.was_forwarded(&live.user, *id) {
             continue;
         }
-        while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < entry.frame.len() {
-            tokio::time::sleep(PAUSE).await;
-        }
+        room_for(live, entry.frame.len()).await;
         let late = Instant::now() >= lease.until;
         let frame = Frame { id: *id, bytes: entry.frame.clone(), shared: !entry.devices.is_empty() };
         if (late && moved > 0) || live.outbox.backlog(frame) == Pushed::Closed {
@@ -212,6 +209,13 @@ async fn move_frames(live: &Rc<Live>, lease: &Lease) -> usize {
         live.tenant.was_given(&live.user, *id);
     }
     lease.frames.len()
+}
+
+/// Waits until the client has read enough for a frame of this size, or the session ends.
+async fn room_for(live: &Live, bytes: usize) {
+    while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < bytes {
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Fetches offline messages from the tenant, page by page, bounded. A failure never ends the connection.
@@ -267,9 +271,7 @@ async fn pull(live: &Rc<Live>) {
 async fn queue(live: &Live, frames: Vec<Frame>) -> Vec<Frame> {
     let mut frames = frames.into_iter();
     while let Some(frame) = frames.next() {
-        while live.outbox.is_open() && !live.outbox.is_idle() && live.outbox.room() < frame.bytes.len() {
-            tokio::time::sleep(PAUSE).await;
-        }
+        room_for(live, frame.bytes.len()).await;
         if live.outbox.backlog(frame.clone()) == Pushed::Closed {
             return std::iter::once(frame).chain(frames).collect();
         }

@@ -195,8 +195,7 @@ impl<'a> Fanout<'a> {
     fn local(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>]) -> Vec<u32> {
         let sessions = &self.from.tenant.sessions;
         let (alone, shared) = (&self.frame, Frame { shared: true, ..self.frame.clone() });
-        let elsewhere = |index: usize| routes.get(index).is_some_and(|routes| !routes.is_empty());
-        let frame = |index| if elsewhere(index) { &shared } else { alone };
+        let frame = |index: usize| if routes[index].is_empty() { alone } else { &shared };
         let deliver = |(index, user)| sessions.deliver(user, frame(index), self.urgency);
         let reached: Vec<u32> = users.iter().map(|user| &**user).enumerate().map(deliver).collect();
         let total: u64 = reached.iter().map(|sessions| u64::from(*sessions)).sum();

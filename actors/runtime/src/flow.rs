@@ -57,7 +57,7 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
     }
     let ack = answer(&message, outcome);
     if ack.sent {
-        remember(from, &message).await;
+        remember(from, &claimed).await;
     }
     claimed.settle(ack)
 }
@@ -99,13 +99,15 @@ async fn admit(from: &Live, guards: &Arc<Guards>, message: &Message) -> Admitted
     }
     metrics.messages_in_total.with_label_values(&[tenant, message.kind.label()]).inc();
 
-    let (key, print) = identity(message);
+    let key = Key::of(&message.user, &message.device, &message.msg_id);
+    let kind = i32::from(message.kind == Kind::Group);
+    let print = fingerprint(kind, &message.to_user, &message.group, &message.body);
     let tracked = match claim(from, guards, key, print) {
         Claimable::Fresh { tracked } => tracked,
         Claimable::Duplicate => return Admitted::Answered(Ack::duplicate(&message.msg_id)),
         Claimable::Joined(first) => return Admitted::Joined(first),
     };
-    let claimed = Claimed { guards: guards.clone(), key: tracked.then_some(key) };
+    let claimed = Claimed { guards: guards.clone(), key, print, open: tracked };
     if from.node.settings.dedup_shared && was_sent_elsewhere(from, key, print).await {
         metrics.dedup_hits_total.with_label_values(&[tenant]).inc();
         return Admitted::Answered(claimed.settle(Ack::duplicate(&message.msg_id)));
@@ -116,12 +118,6 @@ async fn admit(from: &Live, guards: &Arc<Guards>, message: &Message) -> Admitted
     }
 }
 
-fn identity(message: &Message) -> (Key, u64) {
-    let key = Key::of(&message.user, &message.device, &message.msg_id);
-    let kind = i32::from(message.kind == Kind::Group);
-    (key, fingerprint(kind, &message.to_user, &message.group, &message.body))
-}
-
 /// A resend after a reconnect to another node. A directory that can't be asked knows of none.
 async fn was_sent_elsewhere(from: &Live, key: Key, print: u64) -> bool {
     let known = from.node.directory.recall(&from.tenant.id, key.as_u128()).await;
@@ -129,10 +125,10 @@ async fn was_sent_elsewhere(from: &Live, key: Key, print: u64) -> bool {
 }
 
 /// Where nodes share what was sent, they must know before the client does.
-async fn remember(from: &Live, message: &Message) {
+async fn remember(from: &Live, claimed: &Claimed) {
     if from.node.settings.dedup_shared {
-        let (key, print) = identity(message);
-        let _ = from.node.directory.remember(&from.tenant.id, key.as_u128(), key.seal(print), RESEND_MS).await;
+        let (key, seal) = (claimed.key.as_u128(), claimed.key.seal(claimed.print));
+        let _ = from.node.directory.remember(&from.tenant.id, key, seal, RESEND_MS).await;
     }
 }
 
@@ -206,15 +202,20 @@ async fn shared_rate(from: &Live, guards: &Guards, second: u64, max: u32) -> Res
 /// A message id that is being worked on. Unsettled, it is forgotten, so that a retry is a fresh attempt.
 struct Claimed {
     guards: Arc<Guards>,
-    key: Option<Key>,
+    key: Key,
+    print: u64,
+    /// It is in the table, and not settled.
+    open: bool,
 }
 
 impl Claimed {
     /// Remembers a success, forgets a failure, and answers those who joined.
     fn settle(mut self, ack: Ack) -> Ack {
-        let Some(key) = self.key.take() else { return ack };
+        if !std::mem::take(&mut self.open) {
+            return ack;
+        }
         let mut dedup = self.guards.dedup.lock().unwrap_or_else(PoisonError::into_inner);
-        let joined = if ack.sent { dedup.succeed(key, clock_ms()) } else { dedup.fail(key) };
+        let joined = if ack.sent { dedup.succeed(self.key, clock_ms()) } else { dedup.fail(self.key) };
         drop(dedup);
         for waiter in joined {
             let _ = waiter.send(ack.clone());
@@ -225,9 +226,9 @@ impl Claimed {
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
+        if self.open {
             // Dropping the waiters tells them that there is no outcome.
-            drop(self.guards.dedup.lock().unwrap_or_else(PoisonError::into_inner).fail(key));
+            drop(self.guards.dedup.lock().unwrap_or_else(PoisonError::into_inner).fail(self.key));
         }
     }
 }

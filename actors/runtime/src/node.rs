@@ -158,7 +158,8 @@ impl Node {
             let _ = node.tenants.set(tenants);
             node
         });
-        node.root().map(drop).unwrap_or_default();
+        // The first of its kind; later ones are started when one died.
+        drop(node.root());
         if !node.directory.standalone() {
             let watcher: Arc<dyn RouteWatcher> = node.clone();
             node.directory.watch(Arc::downgrade(&watcher));
@@ -168,12 +169,12 @@ impl Node {
     }
 
     /// The root actor; one that died is started again.
-    fn root(self: &Arc<Self>) -> Option<Mailbox<RootMsg>> {
+    fn root(self: &Arc<Self>) -> Mailbox<RootMsg> {
         let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
-        if !root.as_ref().is_some_and(Mailbox::connected) {
-            *root = Some(root::start(self));
+        match &*root {
+            Some(running) if running.connected() => running.clone(),
+            _ => root.insert(root::start(self)).clone(),
         }
-        root.clone()
     }
 
     /// The identity of a new delivery: grows with time and within this node.
@@ -214,9 +215,7 @@ impl Node {
     }
 
     pub fn tell_root(self: &Arc<Self>, message: RootMsg) {
-        if let Some(root) = self.root() {
-            let _ = root.send(message);
-        }
+        let _ = self.root().send(message);
     }
 
     pub fn draining(&self) -> bool {

@@ -23,11 +23,16 @@ fn entry(id: u128, text: &str, expires_at_ms: u64, devices: &[&str]) -> Entry {
     Entry { id, frame: frame(text), expires_at_ms, devices: devices.iter().map(|d| Arc::from(*d)).collect() }
 }
 
+/// A frame that is not promised yet: refused when it is too large.
+fn put(b: &mut OfflineBuffer, user: &Arc<str>, entry: Entry, now_ms: u64) -> Put {
+    if b.fits(entry.frame.len()) { b.put(user, entry, now_ms) } else { Put::default() }
+}
+
 /// Puts frames with the ids that follow those of the user; returns how many were dropped for them.
 fn put_all(b: &mut OfflineBuffer, name: &str, texts: &[&str]) -> usize {
     let first = b.entries(name).last().map_or(1, |last| last.id + 1);
     let entries = texts.iter().zip(first..).map(|(text, id)| entry(id, text, 1000, &[]));
-    entries.map(|entry| b.put(&user(name), entry, 0).dropped_messages).sum()
+    entries.map(|entry| put(b, &user(name), entry, 0).dropped_messages).sum()
 }
 
 fn texts(entries: &[Entry]) -> Vec<String> {
@@ -74,7 +79,7 @@ fn a_lease_ends_by_itself() {
 fn frames_stand_in_the_order_of_their_ids_and_copies_fall_together() {
     let mut b = buffer(0, 0, 0);
     for (id, text) in [(5, "e"), (2, "b"), (9, "i"), (2, "b"), (5, "e"), (1, "a")] {
-        assert!(b.put(&user("u"), entry(id, text, 1000, &[]), 0).accepted);
+        assert!(put(&mut b, &user("u"), entry(id, text, 1000, &[]), 0).accepted);
     }
     assert_eq!((peek(&mut b, "u", 0), b.messages(), b.bytes()), (["a", "b", "e", "i"].map(String::from).into(), 4, 4));
 }
@@ -82,13 +87,13 @@ fn frames_stand_in_the_order_of_their_ids_and_copies_fall_together() {
 #[test]
 fn a_copy_widens_whom_a_frame_is_for() {
     let mut b = buffer(0, 0, 0);
-    b.put(&user("u"), entry(1, "x", 1000, &["a"]), 0);
-    b.put(&user("u"), entry(1, "x", 1000, &["b", "a"]), 0);
+    put(&mut b, &user("u"), entry(1, "x", 1000, &["a"]), 0);
+    put(&mut b, &user("u"), entry(1, "x", 1000, &["b", "a"]), 0);
     assert_eq!(b.entries("u")[0].devices.len(), 2);
     assert_eq!(peek(&mut b, "u", 0), [] as [&str; 0]);
-    b.put(&user("u"), entry(1, "x", 1000, &[]), 0);
+    put(&mut b, &user("u"), entry(1, "x", 1000, &[]), 0);
     assert_eq!(peek(&mut b, "u", 0), ["x"]);
-    b.put(&user("u"), entry(1, "x", 1000, &["a"]), 0);
+    put(&mut b, &user("u"), entry(1, "x", 1000, &["a"]), 0);
     assert_eq!(peek(&mut b, "u", 0), ["x"], "still for everybody");
 }
 
@@ -101,7 +106,7 @@ fn a_full_user_drops_the_oldest() {
     assert_eq!(put_all(&mut by_bytes, "u", &["aa", "bb", "ccc"]), 1);
     assert_eq!(peek(&mut by_bytes, "u", 0), ["bb", "ccc"]);
     assert_eq!(put_all(&mut by_bytes, "u", &["ddddd"]), 2);
-    let late = by_count.put(&user("u"), entry(0, "z", 1000, &[]), 0);
+    let late = put(&mut by_count, &user("u"), entry(0, "z", 1000, &[]), 0);
     assert_eq!((late.accepted, late.dropped_messages), (false, 1), "it is the oldest itself");
 }
 
@@ -109,10 +114,10 @@ fn a_full_user_drops_the_oldest() {
 fn a_frame_over_the_byte_limit_is_refused_unless_it_was_promised_before() {
     let mut b = buffer(0, 3, 1);
     put_all(&mut b, "u", &["a"]);
-    assert_eq!(b.put(&user("v"), entry(7, "long", 1000, &[]), 0), Put::default());
+    assert_eq!(put(&mut b, &user("v"), entry(7, "long", 1000, &[]), 0), Put::default());
     assert_eq!((b.users(), peek(&mut b, "u", 0)), (1, vec!["a".to_string()]));
-    assert!(!b.put(&user("v"), entry(7, "x", 0, &[]), 0).accepted, "dead on arrival");
-    let put = b.put_back(&user("u"), entry(7, "long", 1000, &[]), 0);
+    assert!(!put(&mut b, &user("v"), entry(7, "x", 0, &[]), 0).accepted, "dead on arrival");
+    let put = b.put(&user("u"), entry(7, "long", 1000, &[]), 0);
     assert_eq!((put.accepted, put.dropped_messages, peek(&mut b, "u", 0)), (true, 1, vec!["long".to_string()]));
 }
 
@@ -122,9 +127,9 @@ fn a_user_too_many_evicts_the_least_recently_written_one_whole() {
     put_all(&mut b, "a", &["1", "2"]);
     put_all(&mut b, "b", &["3"]);
     put_all(&mut b, "a", &["4"]);
-    let put = b.put(&user("c"), entry(1, "5", 1000, &[]), 0);
+    let put = put(&mut b, &user("c"), entry(1, "5", 1000, &[]), 0);
     assert_eq!((put.accepted, put.evicted_user, put.evicted_messages), (true, Some(user("b")), 1));
-    let put = b.put_back(&user("d"), entry(1, "6", 1000, &[]), 0);
+    let put = b.put(&user("d"), entry(1, "6", 1000, &[]), 0);
     assert_eq!((put.accepted, put.evicted_user, put.evicted_messages), (true, Some(user("a")), 3));
     assert_eq!((b.users(), b.messages(), b.bytes()), (2, 2, 2));
 }
@@ -132,9 +137,9 @@ fn a_user_too_many_evicts_the_least_recently_written_one_whole() {
 #[test]
 fn expired_frames_go_also_from_behind_a_longer_lived_head() {
     let mut b = buffer(0, 0, 0);
-    b.put(&user("u"), entry(1, "long", 5000, &[]), 0);
-    b.put(&user("u"), entry(2, "short", 100, &[]), 0);
-    b.put(&user("v"), entry(2, "short", 100, &[]), 0);
+    put(&mut b, &user("u"), entry(1, "long", 5000, &[]), 0);
+    put(&mut b, &user("u"), entry(2, "short", 100, &[]), 0);
+    put(&mut b, &user("v"), entry(2, "short", 100, &[]), 0);
     assert_eq!(b.expire(99), 0);
     assert_eq!(b.expire(100), 2);
     assert_eq!((b.users(), b.messages(), b.bytes()), (1, 1, 4));
@@ -181,8 +186,8 @@ fn leased_frames_that_expire_or_are_dropped_do_not_come_back() {
 #[test]
 fn frames_keep_to_their_devices() {
     let mut b = buffer(0, 0, 0);
-    b.put_back(&user("u"), entry(1, "a", 900, &["dev"]), 10);
-    b.put_back(&user("u"), entry(2, "b", 900, &["other"]), 10);
+    b.put(&user("u"), entry(1, "a", 900, &["dev"]), 10);
+    b.put(&user("u"), entry(2, "b", 900, &["other"]), 10);
     put_all(&mut b, "u", &["c"]);
     assert_eq!(peek(&mut b, "u", 10), ["a", "c"]);
     assert_eq!(texts(&b.entries("u")), ["a", "b", "c"]);
@@ -191,8 +196,8 @@ fn frames_keep_to_their_devices() {
 #[test]
 fn a_frame_for_two_devices_waits_for_both() {
     let mut b = buffer(0, 0, 0);
-    b.put(&user("u"), entry(1, "x", 1000, &["a", "b"]), 0);
-    b.put(&user("u"), entry(2, "y", 1000, &[]), 0);
+    put(&mut b, &user("u"), entry(1, "x", 1000, &["a", "b"]), 0);
+    put(&mut b, &user("u"), entry(2, "y", 1000, &[]), 0);
     assert_eq!(b.lease("u", "a", usize::MAX, HOLD, 0).len(), 2);
     b.take_for("u", "a", &[1, 2, 3]);
     assert_eq!(b.lease("u", "a", usize::MAX, HOLD, 0), []);
@@ -205,7 +210,7 @@ fn a_frame_for_two_devices_waits_for_both() {
 fn memory_comes_back_after_mass_expiry() {
     let mut b = buffer(0, 0, 0);
     for n in 0..20_000 {
-        b.put(&user(&n.to_string()), entry(n, "x", 1000, &[]), 0);
+        put(&mut b, &user(&n.to_string()), entry(n, "x", 1000, &[]), 0);
     }
     assert_eq!(b.user_names().count(), 20_000);
     assert_eq!(b.expire(1000), 20_000);
@@ -286,7 +291,7 @@ proptest! {
                 Op::Put { user, id, len, ttl, back } => {
                     let entry = entry(id, &"x".repeat(len), now + ttl, &[]);
                     let known = ids(&b.entries(&names[user])).contains(&id);
-                    let put = if back { b.put_back(&names[user], entry, now) } else { b.put(&names[user], entry, now) };
+                    let put = if back { b.put(&names[user], entry, now) } else { put(&mut b, &names[user], entry, now) };
                     let refused = !back && exceeds(len, limits.max_bytes_per_user);
                     prop_assert!(!(refused && put.accepted));
                     prop_assert_eq!(put.accepted, !refused && ids(&b.entries(&names[user])).contains(&id));
@@ -324,7 +329,7 @@ proptest! {
     ) {
         let mut b = buffer(0, 0, 0);
         for (n, len) in lens.iter().enumerate() {
-            b.put(&user("u"), entry(n as u128, &"x".repeat(*len), 1000, &[]), 0);
+            put(&mut b, &user("u"), entry(n as u128, &"x".repeat(*len), 1000, &[]), 0);
         }
         let (want, bytes) = (b.entries("u"), b.bytes());
         let mut open: Vec<_> = sizes.iter().map(|max| b.lease("u", "dev", *max, HOLD, 0)).collect();

@@ -222,7 +222,7 @@ pub async fn unseen(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) 
 #[derive(Debug, Default)]
 pub struct Untold {
     /// Each with the endpoints that did not answer.
-    pub users: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    users: HashMap<Arc<str>, HashSet<Arc<str>>>,
     /// The directory is away: there may be others.
     directory_away: bool,
 }

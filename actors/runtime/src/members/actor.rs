@@ -46,16 +46,12 @@ impl Actor for MembersActor {
             actor.announce(ctx);
             keep::retry(&actor.node);
         });
-        ctx.run_interval(LEAVING_LOOK, Self::look);
     }
 }
 
 impl MembersActor {
     /// A leaving node gives no sign of life, and must know who stays: to them it hands over.
     fn look(&mut self, ctx: &mut Context<Self>) {
-        if !self.left {
-            return;
-        }
         let node = self.node.clone();
         let asked = async move { node.directory.live().await };
         ctx.spawn(asked.into_actor(self).map(|live, actor, _| {
@@ -160,6 +156,7 @@ impl Handler<In<MembersMsg>> for MembersActor {
             MembersMsg::Changed => self.announce(ctx),
             MembersMsg::Leave(reply) => {
                 self.left = true;
+                ctx.run_interval(LEAVING_LOOK, Self::look);
                 let node = self.node.clone();
                 actix_rt::spawn(async move {
                     leave(node).await;

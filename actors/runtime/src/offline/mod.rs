@@ -31,7 +31,6 @@ pub struct Offline {
     metrics: Metrics,
     buffer: Mutex<OfflineBuffer>,
     taken: Mutex<Recent>,
-    max_bytes: usize,
 }
 
 /// Whom a frame was handed to; the separator can't occur in either part.
@@ -42,7 +41,7 @@ fn taker(user: &str, device: &str) -> String {
 impl Offline {
     pub fn new(tenant: Arc<str>, node: Arc<str>, metrics: Metrics, limits: OfflineLimits) -> Self {
         let (buffer, taken) = (Mutex::new(OfflineBuffer::new(limits)), Mutex::new(Recent::new(TAKEN)));
-        Offline { tenant, node, metrics, buffer, taken, max_bytes: limits.max_bytes_per_user }
+        Offline { tenant, node, metrics, buffer, taken }
     }
 
     fn buffer(&self) -> MutexGuard<'_, OfflineBuffer> {
@@ -51,7 +50,7 @@ impl Offline {
 
     /// True when a frame of this size may be kept at all; a refusal is counted.
     pub fn admits(&self, bytes: usize) -> bool {
-        let fits = self.max_bytes == 0 || bytes <= self.max_bytes;
+        let fits = self.buffer().fits(bytes);
         if !fits {
             self.metrics.offline_buffer_skipped_total.with_label_values(&[&*self.tenant, "local"]).inc();
         }
@@ -63,7 +62,7 @@ impl Offline {
         if self.has_got(user, &mut entry) {
             return true;
         }
-        let put = self.buffer().put_back(user, entry, now_ms);
+        let put = self.buffer().put(user, entry, now_ms);
         self.count(&put);
         let counter = if put.accepted {
             &self.metrics.offline_buffered_total
@@ -94,7 +93,7 @@ impl Offline {
         self.metrics.offline_returned_total.with_label_values(&[&self.tenant]).inc_by(entries.len() as u64);
         let now = clock_ms();
         for entry in entries {
-            let put = self.buffer().put_back(user, entry, now);
+            let put = self.buffer().put(user, entry, now);
             self.count(&put);
         }
     }
