@@ -1,6 +1,12 @@
 //! Messages for whoever is not reading: buffered, handed over in order, never lost to a slow reader.
 
+use std::sync::Arc;
+
+use mics_actors::encode;
+use mics_actors::node::clock_ms;
+use mics_domain::offline::Entry;
 use mics_proto::message::{AckStatus, server_frame::Payload};
+use mics_proto::prost::Message as _;
 
 use crate::support::client::single;
 use crate::support::{Book, Client, Gateway, Setup, wait_until};
@@ -180,6 +186,24 @@ fn frames_of_a_socket_that_died_unread_are_kept() {
     let first: usize = v.delivery().msg_id.parse().unwrap();
     assert!(first < 600, "the kernel holds less than this");
     assert_eq!(v.ids(600 - first), ids(first + 1..601));
+}
+
+#[test]
+fn a_frame_that_two_devices_missed_comes_to_each_of_them() {
+    let gateway = Setup::default().start();
+    let tenant = gateway.node.tenants().get("t1").unwrap().clone();
+    let request = single("missed", "v", b"x").encode_to_vec();
+    let entry = Entry {
+        id: gateway.node.next_delivery(),
+        frame: encode::delivery_of(&request),
+        expires_at_ms: clock_ms() + 60_000,
+        devices: ["phone", "tablet"].map(Arc::from).into(),
+    };
+    tenant.offline.put_back(&"v".into(), vec![entry]);
+    for device in ["phone", "tablet"] {
+        assert_eq!(gateway.connect("t1", "v", device).ids(1), ["missed"], "{device}");
+    }
+    wait_until("both have it", || !tenant.offline.has("v"));
 }
 
 #[test]

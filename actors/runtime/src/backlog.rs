@@ -196,7 +196,7 @@ async fn move_frames(live: &Rc<Live>, lease: &Lease) -> usize {
         let device = if entry.devices.is_empty() { "" } else { &*live.device };
         let again = live.tenant.offline.was_taken(&live.user, device, *id);
         // Or it came by another way, after its sender had given up on it.
-        if again || live.tenant.was_forwarded(&live.user, *id) {
+        if again || live.tenant.was_forwarded(&live.user, device, *id) {
             continue;
         }
         room_for(live, entry.frame.len()).await;
@@ -206,7 +206,7 @@ async fn move_frames(live: &Rc<Live>, lease: &Lease) -> usize {
             return moved;
         }
         // Should the sender's own attempt arrive after all.
-        live.tenant.was_given(&live.user, *id);
+        live.tenant.note_given(&live.user, device, *id);
     }
     lease.frames.len()
 }

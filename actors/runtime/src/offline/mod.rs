@@ -33,8 +33,8 @@ pub struct Offline {
     taken: Mutex<Recent>,
 }
 
-/// Whom a frame was handed to; the separator can't occur in either part.
-fn taker(user: &str, device: &str) -> String {
+/// Whom a frame was handed to, `device` empty: the user, whichever device it was. The separator can't occur in either part.
+pub(crate) fn taker(user: &str, device: &str) -> String {
     format!("{user}\u{0}{device}")
 }
 

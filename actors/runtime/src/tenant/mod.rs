@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use crate::gate::Gate;
 use crate::mailbox::Mailbox;
 use crate::node::Node;
-use crate::offline::{Offline, OfflineMsg};
+use crate::offline::{Offline, OfflineMsg, taker};
 use crate::settings::{DEDUP_WINDOW, TenantSettings};
 
 pub use message::TenantMsg;
@@ -127,24 +127,27 @@ impl Tenant {
     /// What nobody took may be tried again.
     pub fn once(&self, user: &str, id: DeliveryId, deliver: impl FnOnce() -> u32) -> u32 {
         let mut forwarded = self.forwarded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sessions) = forwarded.get(user, id) {
+        if let Some(sessions) = forwarded.get(&taker(user, ""), id) {
             return sessions;
         }
         let sessions = deliver();
         if sessions > 0 {
-            forwarded.remember(user, id, sessions);
+            forwarded.remember(&taker(user, ""), id, sessions);
+            for session in self.sessions.of(user) {
+                forwarded.remember(&taker(user, &session.outbox.device), id, 1);
+            }
         }
         sessions
     }
 
-    /// A session got this delivery from a buffer.
-    pub fn was_given(&self, user: &str, id: DeliveryId) {
-        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner).remember(user, id, 1);
+    /// A session got this delivery from a buffer. `device`: of a frame for certain devices; else empty.
+    pub fn note_given(&self, user: &str, device: &str, id: DeliveryId) {
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner).remember(&taker(user, device), id, 1);
     }
 
-    /// Another node handed this delivery over, and sessions took it.
-    pub fn was_forwarded(&self, user: &str, id: DeliveryId) -> bool {
-        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner).get(user, id).is_some()
+    /// Another node handed this delivery over, and sessions took it. `device` as above: that one did.
+    pub fn was_forwarded(&self, user: &str, device: &str, id: DeliveryId) -> bool {
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner).get(&taker(user, device), id).is_some()
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot> {
