@@ -103,7 +103,7 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
     let grpc_late = Arc::new(Late::default());
     let grpc = node_server(config, &grpc_late, &metrics).map_err(other)?;
     let kafka = kafka(config, &metrics)?;
-    let directory = directory(config, &grpc)?;
+    let directory = directory(config)?;
     let alone = directory.standalone();
     let ports = Ports {
         hooks: hooks(config, mode),
@@ -172,11 +172,11 @@ fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
     Arc::new(HttpHooks::new(settings))
 }
 
-fn directory(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dyn Directory>, StartError> {
+fn directory(config: &GatewayConfig) -> Result<Arc<dyn Directory>, StartError> {
     let Some(connection) = &config.redis_connection else { return Ok(Arc::new(MemoryDirectory::standalone())) };
     let mistakes = |mistakes: crate::redis::RedisMistakes| StartError::Redis(mistakes.to_string());
     let parsed = RedisConfig::parse(connection.expose()).map_err(mistakes)?;
-    Ok(Arc::new(RedisDirectory::new(&parsed, handle(grpc)?).map_err(mistakes)?))
+    Ok(Arc::new(RedisDirectory::new(&parsed).map_err(mistakes)?))
 }
 
 fn kafka(config: &GatewayConfig, metrics: &Metrics) -> Result<Option<Arc<KafkaSink>>, StartError> {
@@ -250,7 +250,7 @@ fn node_server(config: &GatewayConfig, node: &Arc<Late>, metrics: &Metrics) -> i
     NodeServer::start(&settings, node.clone(), Arc::new(move || late.next_delivery())).map(Some)
 }
 
-/// The runtime on which this node talks to Redis and to other nodes.
+/// The runtime on which this node talks to other nodes.
 fn handle(grpc: &Option<NodeServer>) -> Result<tokio::runtime::Handle, StartError> {
     grpc.as_ref().and_then(NodeServer::handle).ok_or_else(|| other("the node service is not running"))
 }

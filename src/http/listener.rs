@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use actix_web::dev::AppConfig;
 use actix_web::{App, HttpServer};
 use actix_web_prom::PrometheusMetrics;
 use mics_actors::node::Node;
+use tokio::sync::Semaphore;
 use tracing_actix_web::TracingLogger;
 
 use super::app::{self, Surface};
@@ -29,6 +31,9 @@ use crate::ws::upgrade::upgrade;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 4096;
+/// New connections that a worker thread serves at once until they are upgraded, and how long each counts.
+const TURNS: usize = 16;
+const TURN: Duration = Duration::from_millis(20);
 
 /// Takes sockets that speak HTTP/2 (node-to-node gRPC); `None` closes them.
 pub type H2Sockets = Option<Arc<dyn Fn(std::net::TcpStream) + Send + Sync>>;
@@ -100,8 +105,9 @@ async fn worker(
         .new_service(())
         .await;
     let (main, plain) = (Rc::new(main), Rc::new(plain.map_err(drop)?));
+    let turns = Rc::new(Semaphore::new(TURNS));
     Ok(fn_service(move |stream: TcpStream| {
-        let (main, plain, h2) = (main.clone(), plain.clone(), h2.clone());
+        let (main, plain, h2, turns) = (main.clone(), plain.clone(), h2.clone(), turns.clone());
         async move {
             let mut first = [0; 32];
             let seen = tokio::time::timeout(REQUEST_TIMEOUT, stream.peek(&mut first)).await;
@@ -115,12 +121,26 @@ async fn worker(
             // An upgrade service takes every upgrade; the console's sockets are the app's own.
             let served = match first.starts_with(format!("GET {}", console::PATH).as_bytes()) {
                 true => plain.call((stream, peer)).await,
-                false => main.call((stream, peer)).await,
+                false => in_turn(&turns, main.call((stream, peer))).await,
             };
             // A connection that breaks is everyday business.
             served.map_err(drop)
         }
     }))
+}
+
+/// Begins what was asked for when its turn comes: thousands who come back at once must not stand between the sessions of
+/// this thread and their sockets. A turn ends with the upgrade, or after [`TURN`] for whoever takes its time.
+async fn in_turn<T>(turns: &Semaphore, served: impl Future<Output = T>) -> T {
+    let turn = turns.acquire().await;
+    let mut served = pin!(served);
+    match tokio::time::timeout(TURN, served.as_mut()).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(turn);
+            served.await
+        }
+    }
 }
 
 fn hand_over(stream: TcpStream, h2: H2Sockets) {

@@ -21,7 +21,7 @@ use crate::mailbox::Mailbox;
 use crate::node::{Node, clock_ms, fresh_id};
 use crate::outbox::Outbox;
 use crate::router;
-use crate::tenant::{SessionRef, Tenant};
+use crate::tenant::{Outrun, SessionRef, Tenant};
 use crate::wire::Wire;
 
 /// Lets a client in or says why not. The result's drop undoes everything.
@@ -44,7 +44,7 @@ pub async fn connect(
     let replaced = register(&node, &tenant, &user, &route, &config).await?;
     let presence = insert(node, tenant, user, &route, config, trace_id, wire, mailbox);
     announce(&presence.live);
-    if let Some(old) = replaced {
+    if let Some(old) = replaced.filter(|_| presence.live.outbox.is_open()) {
         let live = presence.live.clone();
         actix_rt::spawn(async move { router::replace(&live.node, &live.tenant.id, &live.user, &old).await });
     }
@@ -163,11 +163,14 @@ fn insert(
     // First in the queue, before anybody can find the session.
     outbox.control(encode::connect_ack(live.welcome()));
     let online_at_ms = route.online_at_ms;
-    let replaced = live.tenant.sessions.insert(SessionRef { outbox: outbox.clone(), mailbox, lease_ms, online_at_ms });
-    if let Some(old) = replaced {
-        // What the old connection has not been sent is the first thing that the new one fetches.
-        keep::put_back(&live, old.outbox.begin_close(&Close::Replaced, false));
-        old.close(Close::Replaced);
+    match live.tenant.sessions.insert(SessionRef { outbox: outbox.clone(), mailbox, lease_ms, online_at_ms }) {
+        Ok(None) => {}
+        Ok(Some(old)) => {
+            // What the old connection has not been sent is the first thing that the new one fetches.
+            keep::put_back(&live, old.outbox.begin_close(&Close::Replaced, false));
+            old.close(Close::Replaced);
+        }
+        Err(Outrun) => live.close(&Close::Replaced),
     }
     presence
 }

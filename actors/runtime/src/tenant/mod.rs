@@ -28,7 +28,7 @@ use crate::offline::{Offline, OfflineMsg, taker};
 use crate::settings::{DEDUP_WINDOW, TenantSettings};
 
 pub use message::TenantMsg;
-pub use sessions::{SessionRef, Sessions};
+pub use sessions::{Outrun, SessionRef, Sessions};
 
 /// Deliveries of other nodes that are remembered.
 const FORWARDED: usize = 65_536;

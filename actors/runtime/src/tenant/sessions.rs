@@ -77,16 +77,22 @@ pub struct Sessions {
     count: AtomicUsize,
 }
 
+/// A newer connection of the device is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outrun;
+
 impl Sessions {
-    /// Puts a session in; returns the one of the same device that it replaces.
-    pub fn insert(&self, session: SessionRef) -> Option<SessionRef> {
+    /// Puts a session in; returns the one of the same device that it replaces. Stays out with [`Outrun`] where a connection
+    /// of the device that began later was faster.
+    pub fn insert(&self, session: SessionRef) -> Result<Option<SessionRef>, Outrun> {
         let mut sessions = self.by_user.entry(session.outbox.user.clone()).or_insert_with(|| Vec::with_capacity(1));
         match sessions.iter_mut().find(|known| known.outbox.device == session.outbox.device) {
-            Some(known) => Some(std::mem::replace(known, session)),
+            Some(known) if known.online_at_ms > session.online_at_ms => Err(Outrun),
+            Some(known) => Ok(Some(std::mem::replace(known, session))),
             None => {
                 sessions.push(session);
                 self.count.fetch_add(1, Relaxed);
-                None
+                Ok(None)
             }
         }
     }
