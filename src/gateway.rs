@@ -17,6 +17,7 @@ use mics_domain::offline::OfflineLimits;
 use mics_domain::policy::HookDefaults;
 use mics_domain::ports::{Directory, EventSink, Hooks, PeerAnswer, PeerCall, PeerLink};
 use mics_domain::tenant::Secret;
+use mics_domain::trace::NoTraces;
 
 use crate::config::{DedupMode, GatewayConfig, Mode};
 use crate::grpc::{GrpcLink, LinkSettings, NodeServer, ServerSettings};
@@ -27,6 +28,7 @@ use crate::http::app::Surface;
 use crate::http::listener::{self, H2Sockets};
 use crate::kafka::{Connection, KafkaConfig, KafkaSink, Limits, Retries};
 use crate::redis::{RedisConfig, RedisDirectory};
+use crate::traces::Traces;
 
 /// Events that `mics dev` keeps for its debug view.
 const DEV_EVENTS: usize = 1_000;
@@ -71,6 +73,7 @@ pub struct Running {
     server: ServerHandle,
     grpc: Option<NodeServer>,
     kafka: Option<Arc<KafkaSink>>,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Running {
@@ -86,6 +89,9 @@ impl Running {
             if lost > 0 {
                 tracing::error!(lost, "events_lost_at_shutdown");
             }
+        }
+        if let Some(traces) = self.traces {
+            let _ = actix_rt::task::spawn_blocking(move || traces.finish()).await;
         }
     }
 }
@@ -104,6 +110,8 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
     let grpc = node_server(config, &grpc_late, &metrics).map_err(other)?;
     let kafka = kafka(config, &metrics)?;
     let directory = directory(config)?;
+    let traces = config.traces.as_ref().map(|traces| Traces::start(traces, &config.node_id)).transpose();
+    let traces = traces.map_err(other)?.map(Arc::new);
     let alone = directory.standalone();
     let ports = Ports {
         hooks: hooks(config, mode),
@@ -114,6 +122,10 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
             (None, Mode::Gateway) => Arc::new(EventsOff),
         },
         directory,
+        tracer: match &traces {
+            Some(traces) => traces.clone(),
+            None => Arc::new(NoTraces),
+        },
     };
     let node = Node::start(settings(config, mode), ports, metrics);
     let _ = grpc_late.0.set(node.clone());
@@ -136,7 +148,7 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
         }
     });
     let admin = admin(config, &node)?;
-    Ok(Running { node, address, admin, server: handle, grpc, kafka })
+    Ok(Running { node, address, admin, server: handle, grpc, kafka, traces })
 }
 
 fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {

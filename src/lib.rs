@@ -13,4 +13,5 @@ pub mod kafka;
 pub mod load;
 pub mod logs;
 pub mod redis;
+pub mod traces;
 pub mod ws;

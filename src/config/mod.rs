@@ -118,6 +118,8 @@ pub struct GatewayConfig {
     pub log_format: LogFormat,
     /// Filter directives, e.g. `info,mics::hooks=debug`.
     pub log_level: String,
+    /// `None`: nothing is traced.
+    pub traces: Option<TraceConfig>,
     /// The file that was named, so that it can be watched.
     pub config_file: Option<PathBuf>,
 }
@@ -190,6 +192,7 @@ impl GatewayConfig {
             admission_unregister_retry_backoff: r.millis("ADMISSION_UNREGISTER_RETRY_BACKOFF_MS"),
             log_format: if r.choice("LOG_FORMAT") == "text" { LogFormat::Text } else { LogFormat::Json },
             log_level: r.level("LOG_LEVEL"),
+            traces: traces(r),
             config_file: r.config_file(),
         }
     }
@@ -221,6 +224,16 @@ impl GatewayConfig {
             r.warn("DEDUP_MODE", "redis without REDIS__CONNECTION; message ids are kept in memory");
         }
     }
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceConfig {
+    /// Absolute URL of the collector.
+    pub endpoint: String,
+    pub service: String,
+    /// 0 to 1.
+    pub share: f64,
 }
 
 /// What a command needs that only talks to the brokers.
@@ -279,6 +292,23 @@ fn public_endpoint(r: &mut Reader, port: u16) -> String {
         r.error("PUBLIC_ENDPOINT", &endpoint, problem);
     }
     endpoint.trim_end_matches('/').to_owned()
+}
+
+fn traces(r: &mut Reader) -> Option<TraceConfig> {
+    let text = r.text("OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    if share.is_none() {
+        r.error("OTEL_TRACES_SAMPLER_ARG", &text, "is not a number from 0 to 1");
+    }
+    let endpoint = r.text("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+    if let Err(problem) = values::check_url(&endpoint) {
+        r.error("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint, problem);
+    }
+    Some(TraceConfig {
+        endpoint,
+        service: r.text("OTEL_SERVICE_NAME").unwrap_or_default(),
+        share: share.unwrap_or(0.0),
+    })
 }
 
 fn host_patterns(r: &mut Reader) -> Vec<String> {

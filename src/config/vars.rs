@@ -109,7 +109,7 @@ impl Area {
         (Area::Routing, "Groups, routes and Redis"),
         (Area::Events, "Events (Kafka)"),
         (Area::Cluster, "Cluster and shutdown"),
-        (Area::Logs, "Logs"),
+        (Area::Logs, "Logs and traces"),
     ];
 }
 
@@ -206,6 +206,9 @@ pub const VARS: &[Var] = &[
     // Logs
     var(Area::Logs, "LOG_FORMAT", Kind::Choice { words: &["json", "text"], strict: true }, "json", "", "`json`: one object per line; `text`: for people."),
     alias(var(Area::Logs, "LOG_LEVEL", Kind::Level, "info", "", "`trace`, `debug`, `info`, `warn`, `error`, `off`, or a list such as `info,mics::hooks=debug`. .NET names (`Information`, ...) are accepted."), &["Logging__LogLevel__Default"]),
+    var(Area::Logs, "OTEL_EXPORTER_OTLP_ENDPOINT", Kind::Url, "", "", "Collector of traces, OTLP over gRPC, e.g. `http://localhost:4317`; unset = nothing is traced."),
+    var(Area::Logs, "OTEL_TRACES_SAMPLER_ARG", Kind::Text, "0.01", "", "Share of messages and connects that are traced, 0 to 1, else an error."),
+    var(Area::Logs, "OTEL_SERVICE_NAME", Kind::Text, "mics-gateway", "", "How traces name this service."),
 ];
 
 /// Variables of `mics hookmock`.

@@ -11,6 +11,7 @@ use mics_actors::ports::PeerNode;
 use mics_domain::delivery::{Delivery, DeliveryId, Kept};
 use mics_domain::ports::{PeerAnswer, PeerCall};
 use mics_domain::tenant::TenantConfig;
+use mics_domain::trace::TraceParent;
 use mics_proto::message::MessageRequest;
 use mics_proto::node::node_gateway_server::NodeGateway;
 use mics_proto::node::{
@@ -53,7 +54,8 @@ impl Service {
         let mut request = message.ok_or_else(|| Status::invalid_argument("no message"))?;
         request.tenant_id.clone_from(&tenant);
         let id = if given.is_empty() { (self.next_id)() } else { wire::id(given)? };
-        let delivery = Delivery { tenant: tenant.into(), id, request: request.encode_to_vec().into(), shared: false };
+        let delivery =
+            Delivery { tenant: tenant.into(), id, request: request.encode_to_vec().into(), shared: false, trace: None };
         let sessions_reached = self.node.deliver(&delivery, &wire::shared(users));
         Ok(Response::new(ForwardAck { ok: true, reason: String::new(), sessions_reached }))
     }
@@ -75,9 +77,10 @@ fn carry_out(node: &dyn PeerNode, forward: Forward) -> ForwardResult {
     match wire::id(&forward.delivery_id) {
         Err(status) => ForwardResult { seq, ok: false, reason: status.message().to_owned(), ..Default::default() },
         Ok(id) => {
-            let delivery =
-                Delivery { tenant: forward.tenant_id.into(), id, request: forward.request, shared: forward.shared };
-            let sessions_reached = node.deliver(&delivery, &wire::shared(forward.to_user_ids));
+            let Forward { tenant_id, request, to_user_ids, shared, traceparent, .. } = forward;
+            let trace = TraceParent::parse(&traceparent);
+            let delivery = Delivery { tenant: tenant_id.into(), id, request, shared, trace };
+            let sessions_reached = node.deliver(&delivery, &wire::shared(to_user_ids));
             ForwardResult { seq, ok: true, reason: String::new(), sessions_reached }
         }
     }

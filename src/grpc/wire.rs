@@ -39,6 +39,7 @@ pub fn forward(delivery: &Delivery, users: &[Arc<str>]) -> Forward {
         request: delivery.request.clone(),
         to_user_ids: strings(users),
         shared: delivery.shared,
+        traceparent: delivery.trace.map(|trace| trace.to_string()).unwrap_or_default(),
     }
 }
 

@@ -25,7 +25,7 @@ impl Older {
     fn take(&self, tenant: String, to: Vec<String>, message: Option<MessageRequest>) -> Response<ForwardAck> {
         let request = message.expect("a message").encode_to_vec().into();
         let to: Vec<Arc<str>> = to.into_iter().map(Arc::from).collect();
-        self.0.deliver(&Delivery { tenant: tenant.into(), id: 0, request, shared: false }, &to);
+        self.0.deliver(&Delivery { tenant: tenant.into(), id: 0, request, shared: false, trace: None }, &to);
         Response::new(ForwardAck { ok: true, ..Default::default() })
     }
 }

@@ -16,6 +16,7 @@ use mics_actors::settings::{Settings, TenantSettings, Withdrawal};
 use mics_domain::offline::OfflineLimits;
 use mics_domain::policy::HookDefaults;
 use mics_domain::tenant::Secret;
+use mics_domain::trace::NoTraces;
 use tokio::sync::oneshot;
 
 use super::client::{Client, http_get};
@@ -142,6 +143,7 @@ impl Gateway {
                     directory,
                     link: Arc::new(link.clone()),
                     events: Arc::new(MemoryEvents::new(10_000)),
+                    tracer: Arc::new(NoTraces),
                 };
                 let node = Node::start(setup.settings, ports, Metrics::new(prometheus::Registry::new()).unwrap());
                 let _reachable = link.register(&endpoint, node.clone());

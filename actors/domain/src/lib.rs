@@ -20,3 +20,4 @@ pub mod recent;
 pub mod rendezvous;
 pub mod roster;
 pub mod tenant;
+pub mod trace;

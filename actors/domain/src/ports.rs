@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::message::Message;
 use crate::policy::HookFailure;
 use crate::tenant::{Secret, TenantConfig};
+use crate::trace::TraceParent;
 
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -25,6 +26,8 @@ pub struct HookTarget {
     pub base_url: String,
     pub secret: Secret,
     pub trace_id: String,
+    /// Goes along as `traceparent`.
+    pub trace: Option<TraceParent>,
 }
 
 /// Answer of /auth when the tenant said yes.

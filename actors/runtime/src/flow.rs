@@ -12,6 +12,7 @@ use mics_domain::message::{Ack, Kind, Message};
 use mics_domain::policy::{self, HookOp, check_verdict};
 use mics_domain::ports::Route;
 use mics_domain::rate::{RateExceeded, Spend};
+use mics_domain::trace::{SpanKind, TraceParent, Traced};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -27,6 +28,8 @@ use crate::tenant::Guards;
 /// each other up to their turn; from there on in the order received.
 pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
     let started = Instant::now();
+    let mut traced = begin(from, &message);
+    let trace = traced.place();
     let guards = from.tenant.guards();
     let claimed = match admit(from, &guards, &message).await {
         Admitted::Yes(claimed) => claimed,
@@ -35,9 +38,10 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
     };
     let message = Arc::new(message);
 
-    let mut located = pin!(maybe_done(locate(from, &guards, &message)));
-    let verdict = beside(check(from, &guards, &message), located.as_mut()).await;
+    let mut located = pin!(maybe_done(locate(from, &guards, &message, trace)));
+    let verdict = beside(check(from, &guards, &message, trace), located.as_mut()).await;
     if let Verdict::Denied(reason) = verdict {
+        traced.fail(&reason);
         return claimed.settle(Ack::failed(&message.msg_id, reason));
     }
     located.as_mut().await;
@@ -45,7 +49,7 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
 
     turn.wait().await;
     let request = encode::request_bytes(&message);
-    let outcome = fanout::deliver(from, &message, &request, located).await;
+    let outcome = fanout::deliver(from, &message, &request, located, trace).await;
     from.node
         .metrics
         .local_delivery_ms
@@ -53,13 +57,26 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
         .observe(started.elapsed().as_secs_f64() * 1e3);
     if outcome.attempted {
         let kind = if message.kind == Kind::Group { EventType::GroupChatMsg } else { EventType::SingleChatMsg };
-        let _ = from.node.emit(from.message_event(kind, &message, &message.to_user, request));
+        let _ = from.node.emit(from.message_event(kind, &message, &message.to_user, request, trace));
     }
     let ack = answer(&message, outcome);
+    if !ack.sent {
+        traced.fail(&ack.reason);
+    }
     if ack.sent {
         remember(from, &claimed).await;
     }
     claimed.settle(ack)
+}
+
+/// The trace of a message, if it is one of those that are recorded.
+fn begin(from: &Live, message: &Message) -> Traced {
+    let mut traced = Traced::root(&*from.node.tracer, "message", SpanKind::Server);
+    traced.set("mics.tenant", &from.tenant.id);
+    traced.set("mics.trace_id", &from.trace_id);
+    traced.set("mics.msg_id", &message.msg_id);
+    traced.set("mics.kind", message.kind.label());
+    traced
 }
 
 fn answer(message: &Message, outcome: Outcome) -> Ack {
@@ -249,15 +266,18 @@ enum Verdict {
     Denied(String),
 }
 
-async fn check(from: &Rc<Live>, guards: &Guards, message: &Message) -> Verdict {
+async fn check(from: &Rc<Live>, guards: &Guards, message: &Message, trace: Option<TraceParent>) -> Verdict {
     let (node, tenant) = (&from.node, &from.tenant);
-    let (target, policy) = tenant.hook_target(&from.config, node, &from.trace_id);
+    let mut traced = Traced::child(&*node.tracer, "check_message", SpanKind::Client, trace);
+    let (mut target, policy) = tenant.hook_target(&from.config, node, &from.trace_id);
+    target.trace = traced.place();
     let call = node.hooks.check_message(&target, message);
     let answer = guards.gate(HookOp::CheckMessage).call(&node.metrics, &policy, &target, call).await;
     let (verdict, label) = match answer {
         Ok(answer) if answer.allow => (Verdict::Pass, "allow"),
         Ok(answer) => (Verdict::Denied(answer.reason), "deny"),
         Err(failure) => {
+            traced.fail(failure.label());
             node.metrics.hook_degraded_total.with_label_values(&[&*tenant.id, "CheckMessage"]).inc();
             match check_verdict(&failure, tenant.settings.deny_when_degraded) {
                 policy::Verdict::Deny(reason) => (Verdict::Denied(reason.into()), "deny"),
@@ -269,9 +289,10 @@ async fn check(from: &Rc<Live>, guards: &Guards, message: &Message) -> Verdict {
     verdict
 }
 
-async fn locate(from: &Rc<Live>, guards: &Arc<Guards>, message: &Message) -> Located {
+async fn locate(from: &Rc<Live>, guards: &Arc<Guards>, message: &Message, trace: Option<TraceParent>) -> Located {
+    let traced = Traced::child(&*from.node.tracer, "locate", SpanKind::Internal, trace);
     match message.kind {
-        Kind::Group => match Roster::open(from, guards, &message.group).await {
+        Kind::Group => match Roster::open(from, guards, &message.group, traced.place()).await {
             Ok(roster) => Located::Members(Box::new(roster)),
             Err(reason) => Located::Nobody(reason),
         },

@@ -15,6 +15,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use mics_domain::delivery::DeliveryId;
 use mics_domain::event::Event;
 use mics_domain::ports::{Directory, EventRefused, EventSink, Hooks, Peer, PeerLink, RouteWatcher};
+use mics_domain::trace::Tracer;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -49,6 +50,7 @@ pub struct Ports {
     pub directory: Arc<dyn Directory>,
     pub link: Arc<dyn PeerLink>,
     pub events: Arc<dyn EventSink>,
+    pub tracer: Arc<dyn Tracer>,
 }
 
 /// Asks an actor for its figures; false when it can't be asked.
@@ -82,6 +84,7 @@ pub struct Node {
     pub directory: Arc<dyn Directory>,
     pub link: Arc<dyn PeerLink>,
     pub events: Arc<dyn EventSink>,
+    pub tracer: Arc<dyn Tracer>,
     pub members: Members,
     pub routes: RouteCache,
     pub pending: Pending,
@@ -124,7 +127,7 @@ impl Node {
 
     /// The same with the node's own actors on a thread that is there already.
     pub fn start_on(control: ArbiterHandle, settings: Settings, ports: Ports, metrics: Metrics) -> Arc<Self> {
-        let Ports { hooks, directory, link, events } = ports;
+        let Ports { hooks, directory, link, events, tracer } = ports;
         let id: Arc<str> = settings.node_id.as_str().into();
         let me = Peer { node: id.clone(), boot: unix_ms().max(0) as u64, endpoint: settings.endpoint.as_str().into() };
         let node = Arc::new_cyclic(|weak| {
@@ -139,6 +142,7 @@ impl Node {
                 directory,
                 link,
                 events,
+                tracer,
                 tenants: OnceLock::new(),
                 control,
                 root: Mutex::default(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use mics_domain::delivery::{Delivery, Kept};
 use mics_domain::ports::{LinkError, PeerAnswer, PeerCall, PeerLink};
+use mics_domain::trace::TraceParent;
 
 use crate::ports::PeerNode;
 
@@ -74,6 +75,7 @@ pub fn delivery(number: u128) -> Delivery {
         id: number << 64 | 7,
         request: Bytes::from(format!("request {number}")),
         shared: false,
+        trace: None,
     }
 }
 
@@ -115,12 +117,14 @@ pub async fn a_delivery_arrives_whole<L: PeerLink>(to: &Linked<L>, node: &Record
         id: u128::MAX - 1,
         request: Bytes::from_static(b"\x00\xffany bytes"),
         shared: true,
+        trace: TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     };
     assert_eq!(to.link.forward(&to.endpoint, &sent, &users(&["张三"])).await, Ok(vec![6]));
     let seen = node.deliveries();
     assert_eq!(seen.len(), 1);
     let (got, to_users) = &seen[0];
     assert_eq!((&got.tenant, got.id, &got.request, got.shared), (&sent.tenant, sent.id, &sent.request, sent.shared));
+    assert_eq!(got.trace, sent.trace);
     assert_eq!(to_users, &users(&["张三"]));
 }
 
@@ -186,7 +190,7 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
 
 pub async fn large_messages_and_many_users_fit<L: PeerLink>(to: &Linked<L>, node: &Recorder) {
     let request = Bytes::from(vec![7; 1 << 20]);
-    let large = Delivery { tenant: "t1".into(), id: 1, request: request.clone(), shared: false };
+    let large = Delivery { tenant: "t1".into(), id: 1, request: request.clone(), shared: false, trace: None };
     let names: Vec<Arc<str>> = (0..10_000).map(|n| format!("user-{n:05}").into()).collect();
     assert_eq!(to.link.forward(&to.endpoint, &large, &names).await, Ok(vec![10; 10_000]));
     assert!(node.deliveries()[0].0.request == request);

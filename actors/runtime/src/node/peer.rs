@@ -6,6 +6,7 @@ use mics_domain::codes::Close;
 use mics_domain::delivery::{Delivery, Kept};
 use mics_domain::offline::Entry;
 use mics_domain::ports::{PeerAnswer, PeerCall};
+use mics_domain::trace::{SpanKind, Traced};
 
 use super::{Node, clock_ms};
 use crate::encode;
@@ -18,6 +19,7 @@ use crate::tenant::Tenant;
 impl PeerNode for Node {
     fn deliver(&self, delivery: &Delivery, users: &[Arc<str>]) -> Vec<u32> {
         let Some(tenant) = self.tenants().get(&delivery.tenant) else { return vec![0; users.len()] };
+        let mut traced = Traced::child(&*self.tracer, "deliver_from_peer", SpanKind::Server, delivery.trace);
         let frame = Frame { id: delivery.id, bytes: encode::delivery_of(&delivery.request), shared: delivery.shared };
         let urgency = urgency(users.len());
         let reached: Vec<u32> = users
@@ -27,6 +29,7 @@ impl PeerNode for Node {
         let via = if users.len() == 1 { "grpc_in_single" } else { "grpc_in_batch" };
         let total = reached.iter().map(|sessions| u64::from(*sessions)).sum();
         self.metrics.deliveries_total.with_label_values(&[&*tenant.id, via]).inc_by(total);
+        traced.set("mics.sessions_reached", total);
         reached
     }
 

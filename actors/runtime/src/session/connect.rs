@@ -10,6 +10,7 @@ use mics_domain::ids;
 use mics_domain::policy::{HookOp, auth_reason};
 use mics_domain::ports::{AuthAnswer, ConnectionLimits, Registered, Route};
 use mics_domain::tenant::TenantConfig;
+use mics_domain::trace::{SpanKind, Traced};
 
 use super::presence::Presence;
 use super::{Hello, Live, Pipeline, SessionMsg};
@@ -34,7 +35,10 @@ pub async fn connect(
     let tenant = node.tenants().get(&hello.tenant).cloned().ok_or(Close::InvalidTenant)?;
     let trace_id = format!("{:032x}", fresh_id());
     ids::check_id(&hello.device).map_err(|_| Close::AuthRefused("invalid deviceId".into()))?;
-    let (user, config) = authenticate(&node, &tenant, &hello, &trace_id).await?;
+    let mut traced = Traced::root(&*node.tracer, "connect", SpanKind::Server);
+    traced.set("mics.tenant", &tenant.id);
+    traced.set("mics.trace_id", &trace_id);
+    let (user, config) = authenticate(&node, &tenant, &hello, &trace_id, &mut traced).await?;
     let device: Arc<str> = hello.device.as_str().into();
     let replaces = tenant.sessions.device_online(&user, &device);
     tenant.admit(&user, &device, replaces).await?;
@@ -62,13 +66,18 @@ async fn authenticate(
     tenant: &Arc<Tenant>,
     hello: &Hello,
     trace_id: &str,
+    traced: &mut Traced,
 ) -> Result<(Arc<str>, Arc<TenantConfig>), Close> {
     let guards = tenant.guards();
-    let (target, policy) = tenant.auth_target(&guards, node, trace_id);
+    let (mut target, policy) = tenant.auth_target(&guards, node, trace_id);
+    target.trace = traced.place();
     let call = node.hooks.auth(&target, &hello.token, &hello.device);
     let answer = guards.gate(HookOp::Auth).call(&node.metrics, &policy, &target, call).await;
     match answer {
-        Err(failure) => Err(Close::AuthRefused(auth_reason(&failure).into())),
+        Err(failure) => {
+            traced.fail(failure.label());
+            Err(Close::AuthRefused(auth_reason(&failure).into()))
+        }
         Ok(AuthAnswer::Refused(reason)) => Err(Close::AuthRefused(reason)),
         Ok(AuthAnswer::Accepted(identity)) => {
             ids::check_id(&identity.user).map_err(|_| Close::AuthRefused("invalid user id".into()))?;

@@ -16,6 +16,7 @@ use mics_domain::event::{Event, EventType};
 use mics_domain::message::Message;
 use mics_domain::ports::Lease;
 use mics_domain::tenant::TenantConfig;
+use mics_domain::trace::TraceParent;
 use mics_proto::message::ConnectAck;
 
 use crate::keep;
@@ -124,11 +125,19 @@ impl Live {
             at_ms: unix_ms(),
             trace_id: self.trace_id.clone(),
             secret: self.config.secret.clone(),
+            trace: None,
         }
     }
 
     /// An event about a message of this session.
-    pub fn message_event(&self, kind: EventType, message: &Message, to_user: &str, data: bytes::Bytes) -> Event {
+    pub fn message_event(
+        &self,
+        kind: EventType,
+        message: &Message,
+        to_user: &str,
+        data: bytes::Bytes,
+        trace: Option<TraceParent>,
+    ) -> Event {
         Event {
             msg_id: message.msg_id.clone(),
             to_user: to_user.to_owned(),
@@ -141,6 +150,7 @@ impl Live {
             at_ms: unix_ms(),
             trace_id: self.trace_id.clone(),
             secret: self.config.secret.clone(),
+            trace,
         }
     }
 }

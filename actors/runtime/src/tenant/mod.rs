@@ -241,6 +241,7 @@ impl Tenant {
             base_url: base_url.trim_end_matches('/').to_owned(),
             secret: secret.clone(),
             trace_id: trace_id.to_owned(),
+            trace: None,
         }
     }
 
