@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_codec::Framed;
@@ -16,11 +17,12 @@ use actix_server::{Server, ServerBuilder};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config,
 };
+use actix_utils::counter::Counter;
 use actix_web::dev::AppConfig;
 use actix_web::{App, HttpServer};
 use actix_web_prom::PrometheusMetrics;
+use futures_util::future::LocalBoxFuture;
 use mics_actors::node::Node;
-use tokio::sync::Semaphore;
 use tracing_actix_web::TracingLogger;
 
 use super::app::{self, Surface};
@@ -32,8 +34,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 4096;
 /// New connections that a worker thread serves at once until they are upgraded, and how long each counts.
-const TURNS: usize = 16;
-const TURN: Duration = Duration::from_millis(20);
+const TURNS: usize = 32;
+const TURN: Duration = Duration::from_millis(10);
 
 /// Takes sockets that speak HTTP/2 (node-to-node gRPC); `None` closes them.
 pub type H2Sockets = Option<Arc<dyn Fn(std::net::TcpStream) + Send + Sync>>;
@@ -105,9 +107,8 @@ async fn worker(
         .new_service(())
         .await;
     let (main, plain) = (Rc::new(main), Rc::new(plain.map_err(drop)?));
-    let turns = Rc::new(Semaphore::new(TURNS));
-    Ok(fn_service(move |stream: TcpStream| {
-        let (main, plain, h2, turns) = (main.clone(), plain.clone(), h2.clone(), turns.clone());
+    let serve = move |stream: TcpStream| {
+        let (main, plain, h2) = (main.clone(), plain.clone(), h2.clone());
         async move {
             let mut first = [0; 32];
             let seen = tokio::time::timeout(REQUEST_TIMEOUT, stream.peek(&mut first)).await;
@@ -121,25 +122,47 @@ async fn worker(
             // An upgrade service takes every upgrade; the console's sockets are the app's own.
             let served = match first.starts_with(format!("GET {}", console::PATH).as_bytes()) {
                 true => plain.call((stream, peer)).await,
-                false => in_turn(&turns, main.call((stream, peer))).await,
+                false => main.call((stream, peer)).await,
             };
             // A connection that breaks is everyday business.
             served.map_err(drop)
         }
-    }))
+    };
+    Ok(Entrance { serve, turns: Counter::new(TURNS) })
 }
 
-/// Begins what was asked for when its turn comes: thousands who come back at once must not stand between the sessions of
-/// this thread and their sockets. A turn ends with the upgrade, or after [`TURN`] for whoever takes its time.
-async fn in_turn<T>(turns: &Semaphore, served: impl Future<Output = T>) -> T {
-    let turn = turns.acquire().await;
-    let mut served = pin!(served);
-    match tokio::time::timeout(TURN, served.as_mut()).await {
-        Ok(done) => done,
-        Err(_) => {
-            drop(turn);
-            served.await
-        }
+/// Takes new connections from the acceptor a few at a time: thousands who come back at once must not stand between the
+/// sessions of this thread and their sockets. A turn ends with the upgrade, or after [`TURN`] for whoever takes its time.
+struct Entrance<S> {
+    serve: S,
+    turns: Counter,
+}
+
+impl<S, F> Service<TcpStream> for Entrance<S>
+where
+    S: Fn(TcpStream) -> F,
+    F: Future<Output = Result<(), ()>> + 'static,
+{
+    type Response = ();
+    type Error = ();
+    type Future = LocalBoxFuture<'static, Result<(), ()>>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        if self.turns.available(cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn call(&self, stream: TcpStream) -> Self::Future {
+        let (turn, served) = (self.turns.get(), (self.serve)(stream));
+        Box::pin(async move {
+            let mut served = pin!(served);
+            match tokio::time::timeout(TURN, served.as_mut()).await {
+                Ok(done) => done,
+                Err(_) => {
+                    drop(turn);
+                    served.await
+                }
+            }
+        })
     }
 }
 
