@@ -225,6 +225,8 @@ impl PeerNode for Late {
             (Some(node), call) => node.answer(call),
             (None, PeerCall::Place { kept, .. }) => PeerAnswer::Placed(vec![false; kept.len()]),
             (None, PeerCall::Lease { .. }) => PeerAnswer::Leased { kept: Vec::new(), held: false },
+            (None, PeerCall::Kick { .. }) => PeerAnswer::Kicked(0),
+            (None, PeerCall::Report { .. }) => PeerAnswer::Report(Box::default()),
             (None, _) => PeerAnswer::Done,
         }
     }

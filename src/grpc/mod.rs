@@ -6,6 +6,7 @@ mod counts;
 mod forwarder;
 mod link;
 mod peer;
+mod report;
 mod server;
 mod service;
 mod wire;

@@ -10,7 +10,7 @@ use mics_domain::ports::{HookTarget, MembersPage, MembersQuestion};
 use mics_domain::roster::{Distinct, List, Page};
 
 use crate::node::clock_ms;
-use crate::session::Live;
+use crate::sender::Sender;
 use crate::tenant::{Guards, LISTED_MEMBERS};
 
 /// Hook calls that one message is worth: enough for the default limit of members in pages of the smallest size.
@@ -44,7 +44,7 @@ enum Next {
 
 impl Roster {
     /// Asks for the first page, unless the members are known. Errs with the reason of the ack.
-    pub async fn open(from: &Rc<Live>, guards: &Arc<Guards>, group: &str) -> Result<Roster, &'static str> {
+    pub async fn open(from: &Rc<Sender>, guards: &Arc<Guards>, group: &str) -> Result<Roster, &'static str> {
         let mut asker = Asker::new(from, guards, group);
         let (ttl_ms, now_ms) = (from.config.group_cache_ttl_ms, clock_ms());
         let known = if ttl_ms > 0 { asker.known() } else { None };
@@ -146,7 +146,7 @@ impl Roster {
 
 /// The hook, asked about one group; and what is kept of its answers.
 struct Asker {
-    from: Rc<Live>,
+    from: Rc<Sender>,
     guards: Arc<Guards>,
     group: String,
     target: HookTarget,
@@ -155,7 +155,7 @@ struct Asker {
 }
 
 impl Asker {
-    fn new(from: &Rc<Live>, guards: &Arc<Guards>, group: &str) -> Self {
+    fn new(from: &Rc<Sender>, guards: &Arc<Guards>, group: &str) -> Self {
         let (target, policy) = from.tenant.hook_target(&from.config, &from.node, &from.trace_id);
         Asker { from: from.clone(), guards: guards.clone(), group: group.to_owned(), target, policy, pages: 0 }
     }
