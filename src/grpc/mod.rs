@@ -13,6 +13,7 @@ mod wire;
 
 pub use counts::LinkCounts;
 pub use link::{GrpcLink, LinkSettings};
+pub(crate) use server::same_secret;
 pub use server::{NodeServer, ServerSettings, Sockets};
 pub use service::NextId;
 

@@ -16,6 +16,7 @@ use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config,
 };
 use actix_web::dev::AppConfig;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use actix_web_prom::PrometheusMetrics;
 use mics_actors::node::Node;
@@ -23,6 +24,7 @@ use tracing_actix_web::TracingLogger;
 
 use super::app::{self, Surface};
 use super::console;
+use crate::admin::{self, Admin};
 use crate::ws::upgrade::upgrade;
 
 /// Start of every HTTP/2 connection.
@@ -129,11 +131,12 @@ fn hand_over(stream: TcpStream, h2: H2Sockets) {
     }
 }
 
-/// Serves the operators' port: health, metrics and debug views, nothing else.
-pub fn serve_admin(listener: TcpListener, node: Arc<Node>) -> io::Result<actix_web::dev::Server> {
+/// Serves the operators' port: health, metrics, debug views and the admin API.
+pub fn serve_admin(listener: TcpListener, node: Arc<Node>, admin: Arc<Admin>) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        let node = node.clone();
-        App::new().configure(|config| app::routes(config, node, Surface::Debug))
+        let (node, admin) = (node.clone(), admin.clone());
+        let app = App::new().wrap(from_fn(admin::guard_debug_views));
+        app.configure(|config| admin::routes(config, admin)).configure(|config| app::routes(config, node, Surface::Debug))
     });
     Ok(server.workers(1).disable_signals().listen(listener)?.run())
 }
