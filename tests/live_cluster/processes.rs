@@ -277,6 +277,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Empty = not set.
+    pub fn get(&self, name: &str) -> &str {
+        self.variables.get(name).map_or("", String::as_str)
+    }
+
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.variables.insert(name.to_owned(), value.to_string());
     }
