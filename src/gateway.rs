@@ -155,11 +155,7 @@ fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {
     }
 }
 
-fn admin(
-    config: &GatewayConfig,
-    node: &Arc<Node>,
-    reloader: &Arc<Reloader>,
-) -> Result<Option<SocketAddr>, StartError> {
+fn admin(config: &GatewayConfig, node: &Arc<Node>, reloader: &Arc<Reloader>) -> Result<Option<SocketAddr>, StartError> {
     if config.admin_port == 0 {
         return Ok(None);
     }

@@ -19,7 +19,6 @@ mod messages;
 #[allow(dead_code)]
 #[path = "live_cluster/processes.rs"]
 mod processes;
-#[allow(dead_code)]
 mod redis_support;
 #[path = "live_admin/reload.rs"]
 mod reload;

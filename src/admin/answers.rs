@@ -33,10 +33,17 @@ fn tenant_of(admin: &Admin, ids: &Ids) -> Result<Arc<Tenant>, Problem> {
     admin.node.tenants().get(&ids.tenant).ok_or_else(unknown)
 }
 
-/// An empty body counts as `{}`.
+/// An empty body counts as `{}`. Anything but an object is refused, and so is `null`, which may be a caller's mistake
+/// and would mean "all devices".
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    let wrong = |why: String| Problem::new(Code::BadRequest, format!("the body: {why}"));
     let body = if body.is_empty() { b"{}" } else { &body[..] };
-    serde_json::from_slice(body).map_err(|error| Problem::new(Code::BadRequest, format!("the body: {error}")))
+    let value: Value = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+    let fields = value.as_object().ok_or_else(|| wrong("is not a JSON object".into()))?;
+    if let Some((name, _)) = fields.iter().find(|(_, value)| value.is_null()) {
+        return Err(wrong(format!("{name} is null")));
+    }
+    serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
 }
 
 pub async fn nodes(admin: &Admin) -> Answer {

@@ -80,7 +80,8 @@ impl Answer {
 impl Admin {
     pub fn new(settings: AdminSettings, node: Arc<Node>, reloader: Arc<Reloader>) -> Arc<Self> {
         let access = Access::new(settings.token.clone(), node.clone());
-        let (overview, refused, refused_logged_ms) = (Overview::new(node.clone()), Default::default(), Default::default());
+        let (overview, refused, refused_logged_ms) =
+            (Overview::new(node.clone()), Default::default(), Default::default());
         Arc::new(Admin { settings, node, reloader, access, overview, refused, refused_logged_ms })
     }
 

@@ -33,7 +33,12 @@ pub const CODES: &[(Code, &str, u16, &str)] = &[
     (Code::Unauthorized, "unauthorized", 401, "no token, a wrong token, or a signature that does not verify"),
     (Code::StaleSignature, "stale_signature", 401, "a signed request is more than 60 s old, or of the future"),
     (Code::RepeatedRequest, "repeated_request", 401, "a signed request with this nonce was here before"),
-    (Code::Forbidden, "forbidden", 403, "the caller is known and may not do this: another tenant's, or the operator's alone"),
+    (
+        Code::Forbidden,
+        "forbidden",
+        403,
+        "the caller is known and may not do this: another tenant's, or the operator's alone",
+    ),
     (Code::NotFound, "not_found", 404, "no such path"),
     (Code::UnknownTenant, "unknown_tenant", 404, "this node serves no tenant of that id"),
     (Code::MethodNotAllowed, "method_not_allowed", 405, "another method is meant; `allow` names it"),

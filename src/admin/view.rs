@@ -86,8 +86,7 @@ fn add_hooks(all: &mut Vec<HookReport>, part: &[HookReport]) {
         all.openings += part.openings;
         all.in_flight += part.in_flight;
         all.calls += part.calls;
-        all.timed += part.timed;
-        all.sum_ms += part.sum_ms;
+        all.sum_us += part.sum_us;
         all.buckets.iter_mut().zip(&part.buckets).for_each(|(all, part)| *all += part);
     }
 }
@@ -126,19 +125,19 @@ pub fn tenant(report: &TenantReport) -> Value {
 fn hook(op: HookOp, report: &HookReport) -> Value {
     json!({
         "op": op.label(), "breaker": breaker(report.breaker), "openings": report.openings,
-        "in_flight": report.in_flight, "calls": report.calls, "latency_ms": latency(&report.buckets, report.sum_ms),
+        "in_flight": report.in_flight, "calls": report.calls, "latency_ms": latency(&report.buckets, report.sum_us),
     })
 }
 
-/// `null` without calls. The mean is exact to a millisecond per call, quantiles are interpolated in their bucket.
-fn latency(buckets: &[u64], sum_ms: u64) -> Value {
+/// `null` without calls. Quantiles are interpolated in their bucket.
+fn latency(buckets: &[u64], sum_us: u64) -> Value {
     let calls: u64 = buckets.iter().sum();
     if calls == 0 {
         return Value::Null;
     }
     let short = |ms: f64| (ms * 100.0).round() / 100.0;
     let at = |quantile| quantile_ms(buckets, quantile).map(short);
-    json!({ "mean": short(sum_ms as f64 / calls as f64), "p50": at(0.5), "p95": at(0.95), "p99": at(0.99) })
+    json!({ "mean": short(sum_us as f64 / 1e3 / calls as f64), "p50": at(0.5), "p95": at(0.95), "p99": at(0.99) })
 }
 
 /// Limits in force: the tenant's own, and those of its hooks.
@@ -169,7 +168,7 @@ pub struct Growth {
     pub deliveries: u64,
     /// Per hook.
     pub calls: Vec<u64>,
-    sums_ms: Vec<u64>,
+    sums_us: Vec<u64>,
     buckets: Vec<Vec<u64>>,
 }
 
@@ -177,7 +176,7 @@ pub struct Growth {
 pub fn growth(before: &[Reported], now: &[Reported], tenant: &str) -> Growth {
     let mut growth = Growth {
         calls: vec![0; HookOp::ALL.len()],
-        sums_ms: vec![0; HookOp::ALL.len()],
+        sums_us: vec![0; HookOp::ALL.len()],
         buckets: vec![vec![0; LATENCY_BUCKETS_MS.len() + 1]; HookOp::ALL.len()],
         ..Growth::default()
     };
@@ -191,7 +190,7 @@ pub fn growth(before: &[Reported], now: &[Reported], tenant: &str) -> Growth {
         growth.deliveries += now.deliveries.saturating_sub(earlier.deliveries);
         for (op, (earlier, now)) in earlier.hooks.iter().zip(&now.hooks).enumerate().take(HookOp::ALL.len()) {
             growth.calls[op] += now.calls.saturating_sub(earlier.calls);
-            growth.sums_ms[op] += now.sum_ms.saturating_sub(earlier.sum_ms);
+            growth.sums_us[op] += now.sum_us.saturating_sub(earlier.sum_us);
             let pairs = earlier.buckets.iter().zip(&now.buckets);
             let grown = pairs.map(|(earlier, now)| now.saturating_sub(*earlier));
             growth.buckets[op].iter_mut().zip(grown).for_each(|(sum, grown)| *sum += grown);
@@ -206,7 +205,7 @@ impl Growth {
         let hook = |op: usize| {
             json!({
                 "op": HookOp::ALL[op].label(), "calls_per_second": rate(self.calls[op]),
-                "latency_ms": latency(&self.buckets[op], self.sums_ms[op]),
+                "latency_ms": latency(&self.buckets[op], self.sums_us[op]),
             })
         };
         json!({
@@ -230,8 +229,7 @@ mod tests {
             openings: 1,
             in_flight: 1,
             calls,
-            timed: calls,
-            sum_ms: calls * 2,
+            sum_us: calls * 2_000,
             buckets,
             max_concurrency: 32,
             queue_timeout_ms: 10,

@@ -74,7 +74,8 @@ impl Words {
         let mut words = Words::default();
         let mut arguments = arguments.iter();
         while let Some(word) = arguments.next() {
-            let (name, inline) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
+            let (name, inline) =
+                word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
             if word == "--" {
                 words.plain.extend(arguments.by_ref().cloned());
             } else if !word.starts_with("--") {
@@ -209,9 +210,21 @@ mod tests {
     #[test]
     fn wrong_usage_is_refused() {
         let lines = [
-            "", "frob", "kick t1", "presence t1", "tenant", "tenant a b", "nodes --wait", "publish t1 --to u",
-            "publish t1 --to u --group g --text x", "publish t1 --to u --text x --stdin", "nodes --url",
-            "nodes --json=1", "nodes --nonsense", "tenant t1 --limit 3", "nodes --url a --url b",
+            "",
+            "frob",
+            "kick t1",
+            "presence t1",
+            "tenant",
+            "tenant a b",
+            "nodes --wait",
+            "publish t1 --to u",
+            "publish t1 --to u --group g --text x",
+            "publish t1 --to u --text x --stdin",
+            "nodes --url",
+            "nodes --json=1",
+            "nodes --nonsense",
+            "tenant t1 --limit 3",
+            "nodes --url a --url b",
         ];
         for line in lines {
             assert!(parsed(line).is_err(), "{line}");

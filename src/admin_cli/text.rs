@@ -116,7 +116,8 @@ fn tenant(answer: &Value) -> String {
     let mut text = tenants(&serde_json::json!({ "tenants": [answer] }));
     let _ = writeln!(text, "\nauth url: {}", cell(&answer["auth_url"]));
     for (title, values) in [("limits of the tenant", limits), ("limits of its hooks", hooks)] {
-        let _ = writeln!(text, "{title}:{}", if values.is_null() { " not known yet (no client was let in)" } else { "" });
+        let _ =
+            writeln!(text, "{title}:{}", if values.is_null() { " not known yet (no client was let in)" } else { "" });
         for (name, value) in values.as_object().into_iter().flatten() {
             let _ = writeln!(text, "  {name:<26} {}", cell(value));
         }
@@ -138,9 +139,12 @@ fn tenant(answer: &Value) -> String {
 }
 
 fn presence(answer: &Value) -> String {
-    let line = |device: &Value| ["device", "node", "online_at_ms", "connection"].map(|name| cell(&device[name])).to_vec();
+    let line =
+        |device: &Value| ["device", "node", "online_at_ms", "connection"].map(|name| cell(&device[name])).to_vec();
     let mut text = match answer["online"] == true {
-        true => table(&["DEVICE", "NODE", "SINCE (UNIX MS)", "CONNECTION"], rows(&answer["devices"]).map(line).collect()),
+        true => {
+            table(&["DEVICE", "NODE", "SINCE (UNIX MS)", "CONNECTION"], rows(&answer["devices"]).map(line).collect())
+        }
         false => "offline\n".to_owned(),
     };
     if answer["complete"] != true {
@@ -212,7 +216,10 @@ mod tests {
             { "name": "TENANTS_FILE", "value": "", "problem": "x" },
         ] } });
         let text = problem(422, &answer);
-        assert!(text.contains("\n  TENANT_AUTH_MAP=ftp://x: is not") && text.ends_with("\n  TENANTS_FILE: x"), "{text}");
+        assert!(
+            text.contains("\n  TENANT_AUTH_MAP=ftp://x: is not") && text.ends_with("\n  TENANTS_FILE: x"),
+            "{text}"
+        );
         assert!(problem(502, &Value::Null).contains("502"));
     }
 }

@@ -341,7 +341,8 @@ fn tenants_table(text: &str) -> Result<toml::Table, String> {
     if text.trim_start().starts_with('{') {
         return serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"));
     }
-    text.parse().map_err(|error: toml::de::Error| format!("line {} is not TOML: {}", line(text, &error), error.message()))
+    text.parse()
+        .map_err(|error: toml::de::Error| format!("line {} is not TOML: {}", line(text, &error), error.message()))
 }
 
 fn line(text: &str, error: &toml::de::Error) -> usize {

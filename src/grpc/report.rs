@@ -44,19 +44,6 @@ pub fn read(report: ReportResponse) -> NodeReport {
     }
 }
 
-/// Both directions of a message whose fields have the same names; those with another form are given one by one.
-macro_rules! same_fields {
-    ($write:ident, $read:ident, $port:ident, [$($same:ident),*], [$($name:ident: $to:expr, $from:expr;)*]) => {
-        fn $write(of: $port) -> wire::$port {
-            wire::$port { $($same: of.$same,)* $($name: $to(of.$name),)* }
-        }
-
-        fn $read(of: wire::$port) -> $port {
-            $port { $($same: of.$same,)* $($name: $from(of.$name),)* }
-        }
-    };
-}
-
 fn write_tenant(of: TenantReport) -> wire::TenantReport {
     wire::TenantReport {
         tenant_id: of.tenant.to_string(),
@@ -97,17 +84,60 @@ fn read_tenant(of: wire::TenantReport) -> TenantReport {
     }
 }
 
-same_fields!(
-    write_hook, read_hook, HookReport,
-    [openings, in_flight, calls, timed, sum_ms, buckets, max_concurrency, queue_timeout_ms, failure_threshold, open_ms],
-    [breaker: |state| number(&BREAKERS, &state), |state| named(&BREAKERS, state);]
-);
+fn write_hook(of: HookReport) -> wire::HookReport {
+    wire::HookReport {
+        breaker: number(&BREAKERS, &of.breaker),
+        openings: of.openings,
+        in_flight: of.in_flight,
+        calls: of.calls,
+        sum_us: of.sum_us,
+        buckets: of.buckets,
+        max_concurrency: of.max_concurrency,
+        queue_timeout_ms: of.queue_timeout_ms,
+        failure_threshold: of.failure_threshold,
+        open_ms: of.open_ms,
+    }
+}
 
-same_fields!(
-    write_limits, read_limits, LimitsReport,
-    [
-        tenant_max_connections, user_max_connections, tenant_max_message_qps, heartbeat_timeout_ms, offline_ttl_ms,
-        group_cache_ttl_ms, group_page_size, offline_use_hook_pull, hook_sign_required
-    ],
-    []
-);
+fn read_hook(of: wire::HookReport) -> HookReport {
+    HookReport {
+        breaker: named(&BREAKERS, of.breaker),
+        openings: of.openings,
+        in_flight: of.in_flight,
+        calls: of.calls,
+        sum_us: of.sum_us,
+        buckets: of.buckets,
+        max_concurrency: of.max_concurrency,
+        queue_timeout_ms: of.queue_timeout_ms,
+        failure_threshold: of.failure_threshold,
+        open_ms: of.open_ms,
+    }
+}
+
+fn write_limits(of: LimitsReport) -> wire::LimitsReport {
+    wire::LimitsReport {
+        tenant_max_connections: of.tenant_max_connections,
+        user_max_connections: of.user_max_connections,
+        tenant_max_message_qps: of.tenant_max_message_qps,
+        heartbeat_timeout_ms: of.heartbeat_timeout_ms,
+        offline_ttl_ms: of.offline_ttl_ms,
+        group_cache_ttl_ms: of.group_cache_ttl_ms,
+        group_page_size: of.group_page_size,
+        offline_use_hook_pull: of.offline_use_hook_pull,
+        hook_sign_required: of.hook_sign_required,
+    }
+}
+
+fn read_limits(of: wire::LimitsReport) -> LimitsReport {
+    LimitsReport {
+        tenant_max_connections: of.tenant_max_connections,
+        user_max_connections: of.user_max_connections,
+        tenant_max_message_qps: of.tenant_max_message_qps,
+        heartbeat_timeout_ms: of.heartbeat_timeout_ms,
+        offline_ttl_ms: of.offline_ttl_ms,
+        group_cache_ttl_ms: of.group_cache_ttl_ms,
+        group_page_size: of.group_page_size,
+        offline_use_hook_pull: of.offline_use_hook_pull,
+        hook_sign_required: of.hook_sign_required,
+    }
+}

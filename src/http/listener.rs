@@ -136,7 +136,8 @@ pub fn serve_admin(listener: TcpListener, node: Arc<Node>, admin: Arc<Admin>) ->
     let server = HttpServer::new(move || {
         let (node, admin) = (node.clone(), admin.clone());
         let app = App::new().wrap(from_fn(admin::guard_debug_views));
-        app.configure(|config| admin::routes(config, admin)).configure(|config| app::routes(config, node, Surface::Debug))
+        app.configure(|config| admin::routes(config, admin))
+            .configure(|config| app::routes(config, node, Surface::Debug))
     });
     Ok(server.workers(1).disable_signals().listen(listener)?.run())
 }

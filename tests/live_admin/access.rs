@@ -33,7 +33,11 @@ async fn without_the_token_nothing_is_shown_or_done() {
     open.iter().for_each(|path| assert_eq!(call(port, "GET", path, &[], "").status, 200, "{path}"));
     assert_eq!(admin.get("/admin/v1/nodes").status, 200);
     assert_eq!(call(port, "GET", "/debug/actors", &[operator()], "").status, 200);
-    assert_eq!(http_get(admin.cluster.nodes[0].address(), "/admin/v1/nodes").0, 404, "the public port has no such path");
+    assert_eq!(
+        http_get(admin.cluster.nodes[0].address(), "/admin/v1/nodes").0,
+        404,
+        "the public port has no such path"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,7 +47,10 @@ async fn a_tenants_signature_opens_its_own_doors_once() {
     }
     let secrets = format!("{{\"t1\":\"{SECRET}\",\"t2\":\"another\"}}");
     let admin = Administered::start(2, |plan| {
-        plan.set("TENANT_AUTH_MAP", "{\"t1\":\"http://127.0.0.1:9\",\"t2\":\"http://127.0.0.1:9\",\"t3\":\"http://127.0.0.1:9\"}");
+        plan.set(
+            "TENANT_AUTH_MAP",
+            "{\"t1\":\"http://127.0.0.1:9\",\"t2\":\"http://127.0.0.1:9\",\"t3\":\"http://127.0.0.1:9\"}",
+        );
         plan.set("TENANT_HOOK_SECRETS", &secrets);
     })
     .await;
@@ -125,6 +132,8 @@ async fn hostile_ids_and_bodies_get_a_coded_no() {
         (post(&kick, r#"{"devices":["a"]}"#), (400, "bad_request")),
         (post(&kick, "{"), (400, "bad_request")),
         (post(&kick, "[]"), (400, "bad_request")),
+        (post(&kick, "null"), (400, "bad_request")),
+        (post(&kick, r#"{"device":null}"#), (400, "bad_request")),
         (message(r#""to_user":"u","group":"g","text":"x""#), (400, "bad_request")),
         (message(r#""to_user":"u""#), (400, "bad_request")),
         (message(r#""to_user":"u","body_base64":"***""#), (400, "bad_request")),

@@ -58,7 +58,7 @@ async fn with_file(n: usize, name: &str) -> (Administered, TenantsFile, String) 
     let file = TenantsFile::new(name, "");
     let mut url = String::new();
     let admin = Administered::start(n, |plan| {
-        let map: Value = serde_json::from_str(plan.get("TENANT_AUTH_MAP")).expect("a map");
+        let map: Value = serde_json::from_str(&plan.variables["TENANT_AUTH_MAP"]).expect("a map");
         url = map["t1"].as_str().expect("a URL").to_owned();
         file.write(&toml(&[("t1", &url, SECRET)]));
         plan.set("TENANT_AUTH_MAP", "");
@@ -80,7 +80,8 @@ async fn a_reload_takes_over_what_is_right_and_nothing_of_what_is_wrong() {
     assert_eq!((&same["added"], &same["changed"], &same["restart_needed"]), (&json!([]), &json!([]), &json!(false)));
 
     // Every mistake is named, nothing is changed, and no secret is shown.
-    let wrong = "[TENANT_AUTH_MAP]\nt1 = \"ftp://x\"\n\"t 2\" = \"http://x\"\n[TENANT_HOOK_SECRETS]\nt1 = 5\n[PORT]\nx = 1\n";
+    let wrong =
+        "[TENANT_AUTH_MAP]\nt1 = \"ftp://x\"\n\"t 2\" = \"http://x\"\n[TENANT_HOOK_SECRETS]\nt1 = 5\n[PORT]\nx = 1\n";
     file.write(wrong);
     let refused = admin.post("/admin/v1/reload", "");
     assert_eq!(refused.problem(), (422, "invalid_configuration"));
@@ -102,7 +103,9 @@ async fn a_reload_takes_over_what_is_right_and_nothing_of_what_is_wrong() {
 
     // JSON is as good as TOML. The new tenant's back end refuses (4001), the tenant is known (no 4002).
     assert_eq!(knock(&admin.cluster.nodes[0], "t2"), Some(4002));
-    file.write(&json!({ "TENANT_AUTH_MAP": { "t1": url, "t2": url }, "TENANT_HOOK_SECRETS": { "t1": SECRET } }).to_string());
+    file.write(
+        &json!({ "TENANT_AUTH_MAP": { "t1": url, "t2": url }, "TENANT_HOOK_SECRETS": { "t1": SECRET } }).to_string(),
+    );
     let added = admin.post("/admin/v1/reload", "").body;
     assert_eq!((&added["added"], &added["removed"]), (&json!(["t2"]), &json!([])));
     assert_eq!(knock(&admin.cluster.nodes[0], "t2"), Some(4001));

@@ -273,15 +273,10 @@ impl Drop for Cluster {
 /// A node's variables before it starts.
 pub struct Plan {
     pub number: usize,
-    variables: BTreeMap<String, String>,
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Plan {
-    /// Empty = not set.
-    pub fn get(&self, name: &str) -> &str {
-        self.variables.get(name).map_or("", String::as_str)
-    }
-
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.variables.insert(name.to_owned(), value.to_string());
     }

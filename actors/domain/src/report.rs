@@ -75,10 +75,10 @@ pub struct HookReport {
     /// How often it opened.
     pub openings: u64,
     pub in_flight: u64,
+    /// Calls that were made; not those that breaker or permits refused.
     pub calls: u64,
-    /// Of the calls, those that were made and took this long altogether.
-    pub timed: u64,
-    pub sum_ms: u64,
+    /// What they took altogether.
+    pub sum_us: u64,
     /// Calls per bucket of [`LATENCY_BUCKETS_MS`] and beyond, not cumulative.
     pub buckets: Vec<u64>,
     /// Limits in force.
@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn quantiles_lie_in_their_bucket() {
-        let cases: [(&[(usize, u64)], f64, Option<f64>); 6] = [
+        type Case = (&'static [(usize, u64)], f64, Option<f64>);
+        let cases: [Case; 6] = [
             (&[], 0.5, None),
             (&[(0, 10)], 0.5, Some(0.5)),
             (&[(2, 10)], 1.0, Some(5.0)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mics_domain::breaker::BreakerState;
-use mics_domain::policy::{HookOp, HookOverrides};
+use mics_domain::policy::{HookOp, HookOverrides, HookPolicy};
 use mics_domain::report::{HookReport, LATENCY_BUCKETS_MS, LimitsReport, NodeReport, NodeState, TenantReport};
 use mics_domain::tenant::TenantConfig;
 use prometheus::core::Metric;
@@ -33,6 +33,11 @@ impl Node {
     }
 
     fn tenant_report(&self, tenant: &Tenant) -> TenantReport {
+        if !tenant.was_used() {
+            // Looking must not make series of metrics for tenants that nobody uses.
+            let hooks = HookOp::ALL.map(|_| self.idle_hook(tenant)).into();
+            return TenantReport { tenant: tenant.id.clone(), hooks, ..TenantReport::default() };
+        }
         let (metrics, id) = (&self.metrics, &*tenant.id);
         let sum = |counter: &prometheus::IntCounterVec, values: &[&str]| -> u64 {
             values.iter().map(|value| counter.with_label_values(&[id, value]).get()).sum()
@@ -72,7 +77,6 @@ impl Node {
         op: HookOp,
     ) -> HookReport {
         let gate = guards.map(|guards| guards.gate(op));
-        let policy = self.tenant_policy(tenant, config);
         let labels = [&*tenant.id, op.label()];
         let timed = self.metrics.hook_duration_ms.with_label_values(&labels).metric();
         let timed = timed.get_histogram();
@@ -86,27 +90,31 @@ impl Node {
             breaker: gate.map_or(BreakerState::Closed, |gate| gate.state()),
             openings: gate.map_or(0, |gate| gate.openings()),
             in_flight: gate.map_or(0, |gate| u64::from(gate.in_flight())),
-            calls: self.hook_calls(tenant, op),
-            timed: timed.get_sample_count(),
-            sum_ms: timed.get_sample_sum() as u64,
+            calls: timed.get_sample_count(),
+            sum_us: (timed.get_sample_sum() * 1e3) as u64,
             buckets,
-            max_concurrency: u64::from(policy.max_concurrency),
-            queue_timeout_ms: policy.queue_timeout_ms,
-            failure_threshold: u64::from(policy.breaker.failure_threshold),
-            open_ms: policy.breaker.open_ms,
+            ..limited(&tenant.policy(self, &config.map_or(HookOverrides::default(), |config| config.hooks)))
         }
     }
 
-    fn tenant_policy(&self, tenant: &Tenant, config: Option<&TenantConfig>) -> mics_domain::policy::HookPolicy {
-        tenant.policy(self, &config.map_or(HookOverrides::default(), |config| config.hooks))
+    fn idle_hook(&self, tenant: &Tenant) -> HookReport {
+        limited(&tenant.policy(self, &HookOverrides::default()))
     }
+}
 
-    /// Calls of every outcome, those refused by breaker and permits included.
-    fn hook_calls(&self, tenant: &Tenant, op: HookOp) -> u64 {
-        let failures = mics_domain::policy::HookFailure::ALL.map(|failure| failure.label());
-        let outcomes = failures.into_iter().chain(["ok"]);
-        let calls = |outcome| self.metrics.hook_requests_total.with_label_values(&[&*tenant.id, op.label(), outcome]);
-        outcomes.map(|outcome| calls(outcome).get()).sum()
+/// A hook that was never called, under this policy.
+fn limited(policy: &HookPolicy) -> HookReport {
+    HookReport {
+        breaker: BreakerState::Closed,
+        openings: 0,
+        in_flight: 0,
+        calls: 0,
+        sum_us: 0,
+        buckets: vec![0; LATENCY_BUCKETS_MS.len() + 1],
+        max_concurrency: u64::from(policy.max_concurrency),
+        queue_timeout_ms: policy.queue_timeout_ms,
+        failure_threshold: u64::from(policy.breaker.failure_threshold),
+        open_ms: policy.breaker.open_ms,
     }
 }
 

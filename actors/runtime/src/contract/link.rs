@@ -78,8 +78,7 @@ pub fn report(tenants: Vec<Arc<str>>) -> NodeReport {
         openings: number,
         in_flight: number + 1,
         calls: number + 2,
-        timed: number + 3,
-        sum_ms: number + 4,
+        sum_us: number + 3,
         buckets: (0..16).map(|bucket| bucket * number).collect(),
         max_concurrency: number + 5,
         queue_timeout_ms: number + 6,
@@ -239,10 +238,7 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
             PeerCall::Kick { tenant: tenant.clone(), user: user.clone(), device: device.clone() },
             PeerAnswer::Kicked(sessions("bob")),
         ),
-        (
-            PeerCall::Kick { tenant: tenant.clone(), user: "nobody".into(), device: "".into() },
-            PeerAnswer::Kicked(0),
-        ),
+        (PeerCall::Kick { tenant: tenant.clone(), user: "nobody".into(), device: "".into() }, PeerAnswer::Kicked(0)),
         (PeerCall::Report { tenants: Vec::new() }, PeerAnswer::Report(Box::new(report(Vec::new())))),
         (
             PeerCall::Report { tenants: users(&["t1", "t2"]) },

@@ -148,6 +148,11 @@ impl Tenant {
         secrets.into_iter().flatten().filter(|secret| secret.key().is_some()).collect()
     }
 
+    /// A supervisor was started at some time.
+    pub(crate) fn was_used(&self) -> bool {
+        self.slot().incarnation > 0
+    }
+
     /// The guards, unless there is no supervisor: for looking at them only.
     pub(crate) fn running_guards(&self) -> Option<Arc<Guards>> {
         self.slot().running.as_ref().map(|running| running.guards.clone())
