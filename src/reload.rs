@@ -15,6 +15,9 @@ use crate::gateway::tenants;
 /// Between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// The first look, which usually finds nothing new.
+const START: &str = "start";
+
 /// What a reload did.
 #[derive(Debug, Default)]
 pub struct Reloaded {
@@ -87,8 +90,9 @@ impl Reloader {
             let now = Some(now);
             // A file that is still being written may read well and lack tenants.
             if now == seen && now != taken {
+                let cause = if taken.is_none() { START } else { "file" };
                 taken = now.clone();
-                let _ = self.reload("file").await;
+                let _ = self.reload(cause).await;
             }
             seen = now;
         }
@@ -119,6 +123,9 @@ fn id(change: &TenantChange) -> &str {
 
 impl Reloaded {
     fn log(&self, cause: &str) {
+        if cause == START && self.changes.is_empty() {
+            return;
+        }
         for warning in &self.warnings {
             tracing::warn!("config: {warning}");
         }

@@ -1,12 +1,10 @@
 //! Who is asking, and whether that is so: the operator by a token (or by being on this machine, where no token is set),
 //! a tenant by a signature with its secret. Must not know what is asked for.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::HttpRequest;
-use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use mics_actors::node::{Node, clock_ms, unix_ms};
 use sha2::{Digest, Sha256};
 
+use super::nonces::{Nonces, Taken};
 use super::problem::{Code, Problem};
 use crate::grpc::same_secret;
 
@@ -21,8 +20,6 @@ use crate::grpc::same_secret;
 pub const FRESH_MS: i64 = 60_000;
 /// A nonce is remembered for as long as its request could be fresh.
 const REMEMBER_MS: u64 = 2 * FRESH_MS as u64;
-/// Nonces that are remembered.
-const NONCES: usize = 100_000;
 /// First line of what is signed.
 const SCHEME: &str = "MICS-ADMIN-1";
 
@@ -52,8 +49,7 @@ impl Caller {
 pub struct Access {
     token: Option<String>,
     node: Arc<Node>,
-    /// (tenant, nonce) and until when it is remembered.
-    nonces: Mutex<HashMap<(Arc<str>, String), u64>>,
+    nonces: Mutex<Nonces>,
 }
 
 /// A request as its signature covers it.
@@ -91,20 +87,19 @@ impl Access {
         Access { token, node, nonces: Mutex::default() }
     }
 
-    /// Who sent this request.
-    pub async fn caller(&self, request: &HttpRequest, body: &[u8]) -> Result<Caller, Problem> {
-        let headers = request.headers();
-        if !headers.contains_key("x-mics-signature") {
-            return self.operator(headers, request.peer_addr().map(|peer| peer.ip()));
+    /// The operator; `None` when the request is signed, which is seen with its body.
+    pub fn operator_of(&self, request: &HttpRequest) -> Result<Option<Caller>, Problem> {
+        if request.headers().contains_key("x-mics-signature") {
+            return Ok(None);
         }
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let signed = Signed { method: request.method().as_str(), target, body };
-        self.tenant(headers, &signed).await.map(Caller::Tenant)
+        self.operator(request.headers(), request.peer_addr().map(|peer| peer.ip())).map(Some)
     }
 
-    /// The operator, for views that no tenant may see.
-    pub fn operator_of(&self, request: &ServiceRequest) -> Result<Caller, Problem> {
-        self.operator(request.headers(), request.peer_addr().map(|peer| peer.ip()))
+    /// The tenant that signed this request.
+    pub async fn signer_of(&self, request: &HttpRequest, body: &[u8]) -> Result<Caller, Problem> {
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let signed = Signed { method: request.method().as_str(), target, body };
+        self.tenant(request.headers(), &signed).await.map(Caller::Tenant)
     }
 
     fn operator(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
@@ -150,20 +145,14 @@ impl Access {
 
     /// A signed request is good once on this node.
     fn once(&self, tenant: &Arc<str>, nonce: &str) -> Result<(), Problem> {
-        let now = clock_ms();
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        if nonces.len() >= NONCES {
-            nonces.retain(|_, until| *until > now);
+        match nonces.take(tenant, nonce, clock_ms(), REMEMBER_MS) {
+            Taken::Now => Ok(()),
+            Taken::Before => Err(repeated()),
+            Taken::NoRoom => {
+                Err(Problem::new(Code::TooManyRequests, "too many signed requests; wait for up to two minutes"))
+            }
         }
-        let key = (tenant.clone(), nonce.to_owned());
-        if nonces.get(&key).is_some_and(|until| *until > now) {
-            return Err(repeated());
-        }
-        if nonces.len() >= NONCES {
-            return Err(Problem::new(Code::TooManyRequests, "too many signed requests; wait two minutes"));
-        }
-        nonces.insert(key, now + REMEMBER_MS);
-        Ok(())
     }
 
     /// And once on all nodes, as far as they share a directory that answers.

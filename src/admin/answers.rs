@@ -242,7 +242,8 @@ pub async fn reload(admin: &Admin) -> Result<Answer, Problem> {
         let detail = |error: &crate::config::ConfigError| {
             json!({ "name": error.name, "value": error.value_shown, "problem": error.problem })
         };
-        let message = format!("{} mistakes; nothing was changed", errors.0.len());
+        let mistakes = if errors.0.len() == 1 { "mistake" } else { "mistakes" };
+        let message = format!("{} {mistakes}; nothing was changed", errors.0.len());
         let details = errors.0.iter().map(detail).collect();
         Problem { details, ..Problem::new(Code::InvalidConfiguration, message) }
     })?;

@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod cluster;
+mod nonces;
 mod overview;
 mod problem;
 mod routes;
@@ -114,11 +115,13 @@ pub async fn guard_debug_views<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if request.path().starts_with("/debug/")
-        && let Err(problem) = admin.access.operator_of(&request)
-    {
-        admin.refused(request.request(), &problem);
-        return Ok(request.into_response(problem.response()).map_into_right_body());
+    if request.path().starts_with("/debug/") {
+        let signed = || Problem::new(Code::Forbidden, "these views are for the operator");
+        let operator = admin.access.operator_of(request.request()).and_then(|caller| caller.ok_or_else(signed));
+        if let Err(problem) = operator {
+            admin.refused(request.request(), &problem);
+            return Ok(request.into_response(problem.response()).map_into_right_body());
+        }
     }
     next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
@@ -139,12 +142,16 @@ async fn handle(admin: &Data<Admin>, request: &HttpRequest, payload: Payload) ->
     if endpoint.who == Who::Anyone {
         return answer(admin, endpoint, &ids, request, Bytes::new()).await.map(|answer| answer.response);
     }
-    let body = body(admin, payload).await?;
     let turned_away = |problem: Problem| {
         admin.refused(request, &problem);
         problem
     };
-    let caller = admin.access.caller(request, &body).await.map_err(turned_away)?;
+    let operator = admin.access.operator_of(request).map_err(turned_away)?;
+    let body = body(admin, payload).await?;
+    let caller = match operator {
+        Some(operator) => operator,
+        None => admin.access.signer_of(request, &body).await.map_err(turned_away)?,
+    };
     may(&caller, endpoint, &ids).map_err(turned_away)?;
     let outcome = json_only(request, &body).map(|()| answer(admin, endpoint, &ids, request, body));
     let outcome = match outcome {

@@ -50,7 +50,12 @@ pub const CODES: &[(Code, &str, u16, &str)] = &[
         422,
         "a reload found mistakes, all of them in `details`; nothing was changed",
     ),
-    (Code::TooManyRequests, "too_many_requests", 429, "more signed requests in two minutes than the node remembers"),
+    (
+        Code::TooManyRequests,
+        "too_many_requests",
+        429,
+        "more signed requests of the tenant in two minutes than the node remembers (20 000)",
+    ),
     (Code::Draining, "draining", 503, "this node is leaving and takes no message; ask another"),
     (Code::TooManyStreams, "too_many_streams", 503, "16 live streams are open on this node"),
     (Code::Internal, "internal_error", 500, "a mistake of the gateway"),

@@ -31,6 +31,8 @@ use crate::ws::upgrade::upgrade;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 4096;
+/// Sockets of the operators' port; more wait.
+const ADMIN_CONNECTIONS: usize = 256;
 
 /// Takes sockets that speak HTTP/2 (node-to-node gRPC); `None` closes them.
 pub type H2Sockets = Option<Arc<dyn Fn(std::net::TcpStream) + Send + Sync>>;
@@ -139,5 +141,5 @@ pub fn serve_admin(listener: TcpListener, node: Arc<Node>, admin: Arc<Admin>) ->
         app.configure(|config| admin::routes(config, admin))
             .configure(|config| app::routes(config, node, Surface::Debug))
     });
-    Ok(server.workers(1).disable_signals().listen(listener)?.run())
+    Ok(server.workers(1).max_connections(ADMIN_CONNECTIONS).disable_signals().listen(listener)?.run())
 }
