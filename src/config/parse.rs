@@ -77,7 +77,9 @@ impl<'a> Reader<'a> {
             }
         }
         for map in maps {
-            let elsewhere = |pairs: &[(String, String)]| layer(pairs, map).is_some() || !entries(pairs, map).is_empty();
+            let given = |text: String| !text.trim().is_empty();
+            let elsewhere =
+                |pairs: &[(String, String)]| layer(pairs, map).is_some_and(given) || !entries(pairs, map).is_empty();
             if elsewhere(self.env) || elsewhere(&self.file) {
                 self.warn(map.name, format_args!("ignored: {name} is set"));
             }

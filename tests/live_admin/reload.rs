@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::api::{Administered, call, signed, text};
-use super::client::Client;
+use super::client::{Client, http_post_json};
 use super::processes::{Node, SECRET, wait};
 use super::redis_support::redis_is_missing;
 use super::users::User;
@@ -141,6 +141,58 @@ async fn a_removed_tenant_is_refused_and_its_sessions_closed_and_it_may_come_bac
     let dave = User::at(node, "dave").await;
     dave.got(&["kept".into()]).await;
     dave.still_connected();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_under_way_are_carried_to_their_end_whatever_changes() {
+    if redis_is_missing("messages_under_way_are_carried_to_their_end_whatever_changes") {
+        return;
+    }
+    let (admin, file, url) = with_file(2, "way").await;
+    let hooks = url.strip_prefix("http://").and_then(|address| address.parse().ok()).expect("an address");
+    let alice = User::at(&admin.cluster.nodes[0], "alice").await;
+    let slow = |ms: u32| {
+        let faults = json!({ "check-message": { "delay_ms": ms } }).to_string();
+        assert_eq!(http_post_json(hooks, "/_mock/faults", &faults).0, 204);
+    };
+    let checked = || admin.cluster.nodes[0].metric("mics_hook_check_message_total", &[]);
+    slow(100);
+    // Other settings: the message has its ack. (The hooks of a session are those that its /auth named.)
+    let ids: Vec<String> = (0..10).map(|n| format!("m-{n}")).collect();
+    let saying = async {
+        for id in &ids {
+            alice.tell("bob", id).await;
+        }
+    };
+    let changing = async {
+        for n in 0..5 {
+            wait("some are on their way", || checked() >= f64::from(n)).await;
+            file.write(&toml(&[("t1", &url, if n % 2 == 0 { ROTATED } else { SECRET })]));
+            let changed = tokio::task::block_in_place(|| admin.post("/admin/v1/reload", ""));
+            assert_eq!(changed.status, 200, "{changed:?}");
+        }
+    };
+    tokio::join!(saying, changing);
+    alice.still_connected();
+
+    // No tenant any more: the ack has nobody to go to, the message is kept all the same.
+    let before = admin.cluster.nodes[0].metric("mics_messages_in_total", &[]);
+    let client = alice.client.clone();
+    let said = tokio::spawn(async move { client.send_single_chat("bob", "x", Some("last".into())).await });
+    wait("it is on its way", || admin.cluster.nodes[0].metric("mics_messages_in_total", &[]) > before).await;
+    file.write(&toml(&[("t2", &url, "x")]));
+    assert_eq!(admin.post("/admin/v1/reload", "").body["removed"], json!(["t1"]));
+    assert_eq!(alice.closed().await, 4002);
+    said.abort();
+    slow(0);
+    file.write(&toml(&[("t1", &url, SECRET)]));
+    for node in [0, 1] {
+        // The second node may have looked at the file in between, and noticed by itself.
+        let known = || knock(&admin.cluster.nodes[node], "t1").is_none();
+        wait("the tenant is back everywhere", known).await;
+    }
+    let bob = User::at(&admin.cluster.nodes[0], "bob").await;
+    bob.got(&ids.iter().cloned().chain(["last".into()]).collect::<Vec<_>>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
