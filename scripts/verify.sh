@@ -101,7 +101,7 @@ run_all() {
   step clippy cargo clippy --workspace --all-targets -- -D warnings
   step test cargo test --workspace --no-fail-fast
   # Those tests pass over themselves, and cargo keeps what they say to itself.
-  command -v redis-server >/dev/null || NOTES+=("SKIP live_redis, live_cluster (inside test): redis-server is missing")
+  command -v redis-server >/dev/null || NOTES+=("SKIP live_redis, live_cluster, live_admin (inside test): redis-server is missing")
   command -v java >/dev/null && command -v mvn >/dev/null || NOTES+=("SKIP live_kafka, dlq (inside test): java or mvn is missing")
   [ "$QUICK" = 1 ] && return
   local failed=${#FAILED[@]}

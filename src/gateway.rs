@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use actix_server::ServerHandle;
 use mics_actors::metrics::Metrics;
 use mics_actors::node::{Node, Ports};
 use mics_actors::ports::{EventsOff, MemoryDirectory, MemoryEvents, MemoryLink, PeerNode};
-use mics_actors::settings::{Settings, TenantSettings, Withdrawal};
+use mics_actors::settings::{HARD_FRAME_CAP, Settings, TenantSettings, Withdrawal};
 use mics_domain::breaker::BreakerPolicy;
 use mics_domain::delivery::Delivery;
 use mics_domain::offline::OfflineLimits;
@@ -19,7 +19,8 @@ use mics_domain::ports::{Directory, EventSink, Hooks, PeerAnswer, PeerCall, Peer
 use mics_domain::tenant::Secret;
 use mics_domain::trace::NoTraces;
 
-use crate::config::{DedupMode, GatewayConfig, Mode};
+use crate::admin::{Admin, AdminSettings};
+use crate::config::{DedupMode, GatewayConfig, Mode, Source};
 use crate::grpc::{GrpcLink, LinkSettings, NodeServer, ServerSettings};
 use crate::hookmock::{EmbeddedHooks, MockSettings, MockTenant};
 use crate::hooks::client::{HostRules, HttpHookSettings, HttpHooks};
@@ -28,6 +29,7 @@ use crate::http::app::Surface;
 use crate::http::listener::{self, H2Sockets};
 use crate::kafka::{Connection, KafkaConfig, KafkaSink, Limits, Retries};
 use crate::redis::{RedisConfig, RedisDirectory};
+use crate::reload::Reloader;
 use crate::traces::Traces;
 
 /// Events that `mics dev` keeps for its debug view.
@@ -70,6 +72,7 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where operators look; `None` = not served.
     pub admin: Option<SocketAddr>,
+    pub reloader: Arc<Reloader>,
     server: ServerHandle,
     grpc: Option<NodeServer>,
     kafka: Option<Arc<KafkaSink>>,
@@ -96,8 +99,8 @@ impl Running {
     }
 }
 
-/// Starts a node. Needs a running actix system.
-pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> {
+/// Starts a node; `source` is what its configuration was read from. Needs a running actix system.
+pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Running, StartError> {
     let listen = |port| {
         let address = SocketAddr::new(config.bind_address, port);
         listener::bind(address).map_err(|error| StartError::Listen { address, error })
@@ -147,8 +150,9 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
             tracing::error!(%error, "server_ended");
         }
     });
-    let admin = admin(config, &node)?;
-    Ok(Running { node, address, admin, server: handle, grpc, kafka, traces })
+    let reloader = Reloader::new(source, mode, config.clone(), node.clone());
+    let admin = admin(config, &node, &reloader)?;
+    Ok(Running { node, address, admin, reloader, server: handle, grpc, kafka, traces })
 }
 
 fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {
@@ -163,14 +167,19 @@ fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {
     }
 }
 
-/// The operators' port listens on the loopback only.
-fn admin(config: &GatewayConfig, node: &Arc<Node>) -> Result<Option<SocketAddr>, StartError> {
+fn admin(config: &GatewayConfig, node: &Arc<Node>, reloader: &Arc<Reloader>) -> Result<Option<SocketAddr>, StartError> {
     if config.admin_port == 0 {
         return Ok(None);
     }
-    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), config.admin_port);
+    let address = SocketAddr::new(config.admin_bind_address, config.admin_port);
     let listener = listener::bind(address).map_err(|error| StartError::Listen { address, error })?;
-    let server = listener::serve_admin(listener, node.clone()).map_err(other)?;
+    let settings = AdminSettings {
+        token: config.admin_token.as_ref().map(|token| token.expose().to_owned()),
+        system_user: config.admin_system_user.clone(),
+        max_body_bytes: if config.max_message_bytes == 0 { HARD_FRAME_CAP } else { config.max_message_bytes },
+    };
+    let admin = Admin::new(settings, node.clone(), reloader.clone());
+    let server = listener::serve_admin(listener, node.clone(), admin).map_err(other)?;
     actix_rt::spawn(server);
     Ok(Some(address))
 }
@@ -237,6 +246,8 @@ impl PeerNode for Late {
             (Some(node), call) => node.answer(call),
             (None, PeerCall::Place { kept, .. }) => PeerAnswer::Placed(vec![false; kept.len()]),
             (None, PeerCall::Lease { .. }) => PeerAnswer::Leased { kept: Vec::new(), held: false },
+            (None, PeerCall::Kick { .. }) => PeerAnswer::Kicked(0),
+            (None, PeerCall::Report { .. }) => PeerAnswer::Report(Box::default()),
             (None, _) => PeerAnswer::Done,
         }
     }
@@ -343,7 +354,8 @@ fn settings(config: &GatewayConfig, mode: Mode) -> Settings {
     }
 }
 
-fn tenants(config: &GatewayConfig, mode: Mode) -> BTreeMap<String, TenantSettings> {
+/// What the runtime is to know of the tenants.
+pub fn tenants(config: &GatewayConfig, mode: Mode) -> BTreeMap<String, TenantSettings> {
     if mode == Mode::Dev && config.tenants.is_empty() {
         let mock = MockSettings::default();
         let tenant = |(id, secret): (&String, &String)| {

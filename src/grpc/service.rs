@@ -16,13 +16,15 @@ use mics_proto::message::MessageRequest;
 use mics_proto::node::node_gateway_server::NodeGateway;
 use mics_proto::node::{
     BufferOfflineRequest, DrainOfflineRequest, DrainOfflineResponse, Forward, ForwardAck, ForwardBatchRequest,
-    ForwardResult, ForwardSingleRequest, ForwardsRequest, ForwardsResponse, LeaseRequest, LeaseResponse, NudgeRequest,
-    NudgeResponse, PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse, SettleRequest, SettleResponse,
+    ForwardResult, ForwardSingleRequest, ForwardsRequest, ForwardsResponse, KickRequest, KickResponse, LeaseRequest,
+    LeaseResponse, NudgeRequest, NudgeResponse, PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse,
+    ReportRequest, ReportResponse, SettleRequest, SettleResponse,
 };
 use prost::Message as _;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::report;
 use super::wire::{self, CallRequest};
 
 /// Gives deliveries an identity whose sender gave them none.
@@ -185,5 +187,19 @@ impl NodeGateway for Service {
 
     async fn replace(&self, request: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
         done(self.answer(CallRequest::Replace(request.into_inner()))?)
+    }
+
+    async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
+        match self.answer(CallRequest::Kick(request.into_inner()))? {
+            PeerAnswer::Kicked(closed) => Ok(Response::new(KickResponse { closed })),
+            _ => wrong_answer(),
+        }
+    }
+
+    async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        match self.answer(CallRequest::Report(request.into_inner()))? {
+            PeerAnswer::Report(report) => Ok(Response::new(report::write(*report))),
+            _ => wrong_answer(),
+        }
     }
 }

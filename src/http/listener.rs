@@ -19,6 +19,7 @@ use actix_service::{
 };
 use actix_utils::counter::Counter;
 use actix_web::dev::AppConfig;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use actix_web_prom::PrometheusMetrics;
 use futures_util::future::LocalBoxFuture;
@@ -27,6 +28,7 @@ use tracing_actix_web::TracingLogger;
 
 use super::app::{self, Surface};
 use super::console;
+use crate::admin::{self, Admin};
 use crate::ws::upgrade::upgrade;
 
 /// Start of every HTTP/2 connection.
@@ -36,6 +38,8 @@ const BACKLOG: i32 = 4096;
 /// New connections that a worker thread serves at once until they are upgraded, and how long each counts.
 const TURNS: usize = 32;
 const TURN: Duration = Duration::from_millis(10);
+/// Sockets of the operators' port; more wait.
+const ADMIN_CONNECTIONS: usize = 256;
 
 /// Takes sockets that speak HTTP/2 (node-to-node gRPC); `None` closes them.
 pub type H2Sockets = Option<Arc<dyn Fn(std::net::TcpStream) + Send + Sync>>;
@@ -172,11 +176,13 @@ fn hand_over(stream: TcpStream, h2: H2Sockets) {
     }
 }
 
-/// Serves the operators' port: health, metrics and debug views, nothing else.
-pub fn serve_admin(listener: TcpListener, node: Arc<Node>) -> io::Result<actix_web::dev::Server> {
+/// Serves the operators' port: health, metrics, debug views and the admin API.
+pub fn serve_admin(listener: TcpListener, node: Arc<Node>, admin: Arc<Admin>) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        let node = node.clone();
-        App::new().configure(|config| app::routes(config, node, Surface::Debug))
+        let (node, admin) = (node.clone(), admin.clone());
+        let app = App::new().wrap(from_fn(admin::guard_debug_views));
+        app.configure(|config| admin::routes(config, admin))
+            .configure(|config| app::routes(config, node, Surface::Debug))
     });
-    Ok(server.workers(1).disable_signals().listen(listener)?.run())
+    Ok(server.workers(1).max_connections(ADMIN_CONNECTIONS).disable_signals().listen(listener)?.run())
 }

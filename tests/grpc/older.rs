@@ -10,8 +10,9 @@ use mics_proto::message::MessageRequest;
 use mics_proto::node::node_gateway_server::{NodeGateway, NodeGatewayServer};
 use mics_proto::node::{
     BufferOfflineRequest, DrainOfflineRequest, DrainOfflineResponse, ForwardAck, ForwardBatchRequest,
-    ForwardSingleRequest, ForwardsRequest, ForwardsResponse, LeaseRequest, LeaseResponse, NudgeRequest, NudgeResponse,
-    PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse, SettleRequest, SettleResponse,
+    ForwardSingleRequest, ForwardsRequest, ForwardsResponse, KickRequest, KickResponse, LeaseRequest, LeaseResponse,
+    NudgeRequest, NudgeResponse, PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse, ReportRequest,
+    ReportResponse, SettleRequest, SettleResponse,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
@@ -63,6 +64,12 @@ impl NodeGateway for Older {
         Err(Status::unimplemented(""))
     }
     async fn replace(&self, _: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn kick(&self, _: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 }

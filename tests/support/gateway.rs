@@ -168,10 +168,11 @@ impl Gateway {
         let always = [("PORT", "0"), ("BIND_ADDRESS", "127.0.0.1"), ("NODE_ID", "node-1"), ("WORKERS", "2")];
         let always = always.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let given = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        let (config, _) = GatewayConfig::load(&Source::from_pairs(always.into_iter().chain(given)), mode).unwrap();
+        let source = Source::from_pairs(always.into_iter().chain(given));
+        let (config, _) = GatewayConfig::load(&source, mode).unwrap();
         Gateway::run(move |ready, stopped| {
             actix_rt::System::new().block_on(async move {
-                let running = mics::gateway::start(&config, mode).unwrap();
+                let running = mics::gateway::start(&config, mode, source).unwrap();
                 ready.send((running.address, running.node.clone(), Arc::default())).unwrap();
                 let _ = stopped.await;
                 running.stop().await;

@@ -13,6 +13,7 @@ use crate::delivery::{Delivery, DeliveryId, Kept};
 use crate::event::Event;
 use crate::message::Message;
 use crate::policy::HookFailure;
+use crate::report::NodeReport;
 use crate::tenant::{Secret, TenantConfig};
 use crate::trace::TraceParent;
 
@@ -321,6 +322,11 @@ pub enum PeerCall {
     Nudge { tenant: Arc<str>, users: Vec<Arc<str>> },
     /// This connection was replaced by a newer one of its device: close it. Answer: [`PeerAnswer::Done`].
     Replace { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, connection: u128 },
+    /// Close the user's sessions on your node (4410): of this device, or of all when `device` is empty. Answer:
+    /// [`PeerAnswer::Kicked`].
+    Kick { tenant: Arc<str>, user: Arc<str>, device: Arc<str> },
+    /// Your figures, and those of these tenants as far as you serve them. Answer: [`PeerAnswer::Report`].
+    Report { tenants: Vec<Arc<str>> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -334,6 +340,9 @@ pub enum PeerAnswer {
         kept: Vec<Kept>,
         held: bool,
     },
+    /// So many sessions were asked to go.
+    Kicked(u32),
+    Report(Box<NodeReport>),
     Done,
 }
 

@@ -22,7 +22,7 @@ use crate::node::clock_ms;
 use crate::outbox::{Frame, Urgency};
 use crate::roster::Roster;
 use crate::router::{self, Freshness};
-use crate::session::Live;
+use crate::sender::Sender;
 
 /// Fan-outs beyond this many members must not hold up one-to-one messages.
 const INTERACTIVE_MEMBERS: usize = 64;
@@ -43,7 +43,7 @@ pub struct Outcome {
 
 /// Delivers a message whose request bytes are `request`.
 pub async fn deliver(
-    from: &Rc<Live>,
+    from: &Rc<Sender>,
     message: &Arc<Message>,
     request: &Bytes,
     located: Located,
@@ -70,7 +70,7 @@ pub async fn deliver(
 
 /// Delivers to the members, page by page; with why they were not all of the group.
 async fn group<'a>(
-    from: &'a Rc<Live>,
+    from: &'a Rc<Sender>,
     message: &'a Arc<Message>,
     request: &'a Bytes,
     mut roster: Roster,
@@ -101,7 +101,7 @@ struct Tally {
 
 /// One message on its way to its recipients, in the forms that delivery needs, each made once.
 struct Fanout<'a> {
-    from: &'a Rc<Live>,
+    from: &'a Rc<Sender>,
     message: &'a Arc<Message>,
     /// For users who get it there only, and for those who get it elsewhere too.
     deliveries: [Arc<Delivery>; 2],
@@ -118,7 +118,7 @@ struct Fanout<'a> {
 
 impl<'a> Fanout<'a> {
     fn new(
-        from: &'a Rc<Live>,
+        from: &'a Rc<Sender>,
         message: &'a Arc<Message>,
         request: &Bytes,
         urgency: Urgency,
@@ -316,7 +316,7 @@ impl<'a> Fanout<'a> {
 
 /// Sessions that took the message on another node, per user; `None` when it can't be reached.
 async fn forward(
-    from: &Rc<Live>,
+    from: &Rc<Sender>,
     (endpoint, node): (Arc<str>, Arc<str>),
     delivery: Arc<Delivery>,
     users: Vec<Arc<str>>,

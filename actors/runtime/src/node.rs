@@ -6,7 +6,7 @@ mod peer;
 mod root;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ use mics_domain::ports::{Directory, EventRefused, EventSink, Hooks, Peer, PeerLi
 use mics_domain::trace::Tracer;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::time::Instant;
 
 use crate::keep::Pending;
@@ -26,8 +26,8 @@ use crate::mailbox::{Mailbox, MailboxStats, MailboxView};
 use crate::members::{Members, MembersMsg};
 use crate::metrics::Metrics;
 use crate::router::{RouteCache, Router};
-use crate::settings::Settings;
-use crate::tenant::Tenants;
+use crate::settings::{Settings, TenantSettings};
+use crate::tenant::{TenantChange, Tenants};
 
 pub use root::RootMsg;
 
@@ -101,6 +101,7 @@ pub struct Node {
     /// When each (tenant, kind) of limit was last logged.
     limits_logged: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
     draining: AtomicBool,
+    drained: OnceCell<()>,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     /// Routes that wait for another attempt to withdraw them.
@@ -154,6 +155,7 @@ impl Node {
                 session_stats: Mutex::default(),
                 limits_logged: Mutex::default(),
                 draining: AtomicBool::new(false),
+                drained: OnceCell::new(),
                 connections: AtomicUsize::new(0),
                 handshakes: AtomicUsize::new(0),
                 withdrawals_waiting: AtomicUsize::new(0),
@@ -224,6 +226,15 @@ impl Node {
 
     pub fn draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// It has left: nobody is here any more, or the time was up.
+    pub fn drained(&self) -> bool {
+        self.drained.initialized()
+    }
+
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.load(Relaxed)
     }
 
     pub fn connections(&self) -> usize {
@@ -310,6 +321,21 @@ impl Node {
             });
         }
         views
+    }
+
+    /// The same without asking the actors: their mailboxes only.
+    pub fn mailboxes(&self) -> Vec<ActorView> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = |actor: &ActorRef| {
+            let (tenant, mailbox) = (actor.tenant.clone(), actor.stats.view());
+            ActorView { kind: actor.kind, tenant, mailbox, state: Value::Null }
+        };
+        watched.iter().map(view).collect()
+    }
+
+    /// Serves these tenants from now on, see [`Tenants`]. Answers what is different, in no order.
+    pub fn change_tenants(self: &Arc<Self>, wanted: &BTreeMap<String, TenantSettings>) -> Vec<TenantChange> {
+        self.tenants().replace(self, wanted)
     }
 
     /// Refreshes the gauges that are only known when asked for.

@@ -376,7 +376,7 @@ mod tests {
     }
 
     fn delivery(id: u128, size: usize) -> Frame {
-        Frame { id: id, bytes: vec![0; size].into(), shared: false }
+        Frame { id, bytes: vec![0; size].into(), shared: false }
     }
 
     #[test]

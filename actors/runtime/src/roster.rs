@@ -11,7 +11,7 @@ use mics_domain::roster::{Distinct, List, Page};
 use mics_domain::trace::{SpanKind, TraceParent, Traced};
 
 use crate::node::clock_ms;
-use crate::session::Live;
+use crate::sender::Sender;
 use crate::tenant::{Guards, LISTED_MEMBERS};
 
 /// Hook calls that one message is worth: enough for the default limit of members in pages of the smallest size.
@@ -46,7 +46,7 @@ enum Next {
 impl Roster {
     /// Asks for the first page, unless the members are known. Errs with the reason of the ack.
     pub async fn open(
-        from: &Rc<Live>,
+        from: &Rc<Sender>,
         guards: &Arc<Guards>,
         group: &str,
         trace: Option<TraceParent>,
@@ -152,7 +152,7 @@ impl Roster {
 
 /// The hook, asked about one group; and what is kept of its answers.
 struct Asker {
-    from: Rc<Live>,
+    from: Rc<Sender>,
     guards: Arc<Guards>,
     group: String,
     trace: Option<TraceParent>,
@@ -162,7 +162,7 @@ struct Asker {
 }
 
 impl Asker {
-    fn new(from: &Rc<Live>, guards: &Arc<Guards>, group: &str, trace: Option<TraceParent>) -> Self {
+    fn new(from: &Rc<Sender>, guards: &Arc<Guards>, group: &str, trace: Option<TraceParent>) -> Self {
         let (target, policy) = from.tenant.hook_target(&from.config, &from.node, &from.trace_id);
         Asker { from: from.clone(), guards: guards.clone(), group: group.to_owned(), trace, target, policy, pages: 0 }
     }

@@ -40,9 +40,9 @@ impl PeerNode for Node {
             PeerCall::Place { tenant, kept, view } => PeerAnswer::Placed(match self.tenants().get(&tenant) {
                 Some(tenant) => {
                     if view != self.members.digest() {
-                        keep::doubt(self, tenant, kept.iter().map(|kept| kept.user.clone()));
+                        keep::doubt(self, &tenant, kept.iter().map(|kept| kept.user.clone()));
                     }
-                    place(tenant, kept)
+                    place(&tenant, kept)
                 }
                 None => vec![false; kept.len()],
             }),
@@ -78,7 +78,18 @@ impl PeerNode for Node {
                 }
                 PeerAnswer::Done
             }
+            PeerCall::Kick { tenant, user, device } => PeerAnswer::Kicked(self.kick_here(&tenant, &user, &device)),
+            PeerCall::Report { tenants } => PeerAnswer::Report(Box::new(self.report(&tenants))),
         }
+    }
+}
+
+impl Node {
+    /// Closes the user's sessions on this node, of one device or (empty) of all; answers how many.
+    pub fn kick_here(&self, tenant: &str, user: &str, device: &str) -> u32 {
+        let sessions = self.tenants().get(tenant).map(|tenant| tenant.sessions.of(user)).unwrap_or_default();
+        let meant = sessions.iter().filter(|session| device.is_empty() || *session.outbox.device == *device);
+        meant.map(|session| session.close(Close::Kicked)).count() as u32
     }
 }
 

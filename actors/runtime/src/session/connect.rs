@@ -22,6 +22,7 @@ use crate::mailbox::Mailbox;
 use crate::node::{Node, clock_ms, fresh_id};
 use crate::outbox::Outbox;
 use crate::router;
+use crate::sender::Sender;
 use crate::tenant::{Outrun, SessionRef, Tenant};
 use crate::wire::Wire;
 
@@ -32,7 +33,8 @@ pub async fn connect(
     wire: Rc<dyn Wire>,
     mailbox: Mailbox<SessionMsg>,
 ) -> Result<Presence, Close> {
-    let tenant = node.tenants().get(&hello.tenant).cloned().ok_or(Close::InvalidTenant)?;
+    let tenant = node.tenants().get(&hello.tenant).ok_or(Close::InvalidTenant)?;
+    let _turn = tenant.entering.clone().acquire_owned().await;
     let trace_id = format!("{:032x}", fresh_id());
     ids::check_id(&hello.device).map_err(|_| Close::AuthRefused("invalid deviceId".into()))?;
     let mut traced = Traced::root(&*node.tracer, "connect", SpanKind::Server);
@@ -55,6 +57,9 @@ pub async fn connect(
     if presence.live.node.draining() {
         // The node began to leave while this client came in: those who were in have been asked to go already.
         presence.live.close(&Close::Draining);
+    } else if !presence.live.node.tenants().serves(&presence.live.tenant) {
+        // Likewise with its tenant.
+        presence.live.close(&Close::InvalidTenant);
     } else {
         actix_rt::spawn(backlog::welcome(presence.live.clone()));
     }
@@ -152,13 +157,7 @@ fn insert(
     let outbox = Outbox::new(ids, connection, hub.next_slot(), hub.handle.clone(), limit);
     let pipeline = Pipeline::new(node.settings.pipeline_window);
     let live = Rc::new(Live {
-        node,
-        tenant,
-        user,
-        device,
-        connection,
-        trace_id,
-        config,
+        sender: Rc::new(Sender { node, tenant, user, device, connection, trace_id, config }),
         outbox: outbox.clone(),
         pipeline,
         fetching: Cell::new(true),
