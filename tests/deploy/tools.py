@@ -108,12 +108,12 @@ class Processes(contextlib.ExitStack):
         super().__init__()
         self.folder = pathlib.Path(folder)
 
-    def start(self, name, command, environment=None):
+    def start(self, name, command, environment=None, cwd=None):
         log = self.enter_context(open(self.folder / f"{name}.log", "ab"))
         # Only what the caller says: no variable of the gateway may come in from outside.
         own = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "LANG") if key in os.environ}
         values = own | {key: str(value) for key, value in (environment or {}).items()}
-        process = subprocess.Popen(command, env=values, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=values, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=cwd)
         self.callback(self.end, process)
         return process
 

@@ -1,0 +1,120 @@
+"""The parts of a small installation, as real processes on the loopback: Redis, gateway nodes, a tenant's back end, and where
+Java is there a Kafka broker. Everything ends with the stage."""
+
+import contextlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import tools
+from backend import Backend, Tenant
+
+
+class Node:
+    """A gateway process: `address` for clients, `process`, `environment`."""
+
+    def __init__(self, stage, name, environment):
+        self.stage, self.name, self.environment = stage, name, environment
+        self.address = f"127.0.0.1:{environment['PORT']}"
+        self.begin()
+
+    def begin(self):
+        self.process = self.stage.processes.start(self.name, [self.stage.program, "gateway"], self.environment)
+        self.stage.processes.started(self.name, self.process, f"http://{self.address}/readyz")
+
+    def metric(self, name, **labels):
+        """Sum over the series of that name with these labels."""
+        total = 0.0
+        for line in tools.get(f"http://{self.address}/metrics")[1].splitlines():
+            series, _, value = line.rpartition(" ")
+            named = dict(re.findall(r'(\w+)="([^"]*)"', series))
+            if series.split("{")[0] == name and labels.items() <= named.items():
+                total += float(value)
+        return total
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM; returns at once."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def log(self):
+        return self.stage.processes.log(self.name)
+
+    def logged(self, content):
+        """Log lines of this content, as objects."""
+        lines = (json.loads(line) for line in self.log().splitlines() if line.startswith("{"))
+        return [line for line in lines if line["Content"].startswith(content)]
+
+
+class Stage(contextlib.ExitStack):
+    def __init__(self, program):
+        super().__init__()
+        self.program = program
+        self.folder = tempfile.mkdtemp(prefix="mics-stage-")
+        self.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.processes = self.enter_context(tools.Processes(self.folder))
+        self.t1, self.t2 = Tenant("secret-1"), Tenant("secret-2")
+        self.backend = Backend(t1=self.t1, t2=self.t2)
+        self.callback(self.backend.shutdown)
+        self.redis_port, self.kafka = None, None
+        self.count = 0
+
+    def redis(self):
+        self.redis_port = tools.free_port()
+        program = shutil.which("redis-server") or shutil.which("valkey-server")
+        if not program:
+            raise Missing("redis-server")
+        command = [program, "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
+        self.redis_process = self.processes.start("redis", command)
+        tools.wait_until("redis answers", lambda: self.ask_redis("PING") == "PONG")
+
+    def ask_redis(self, *words):
+        """The answer of redis-cli, "" when there is none."""
+        command = ["redis-cli", "-p", str(self.redis_port), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    def node(self, **more):
+        """Starts a node; with Redis when the stage has one. Waits until it's ready."""
+        self.count += 1
+        port, name = tools.free_port(), f"node-{self.count}"
+        tenants = {"t1": self.backend.url, "t2": self.backend.url}
+        environment = {
+            "PORT": port,
+            "BIND_ADDRESS": "127.0.0.1",
+            "NODE_ID": name,
+            "PUBLIC_ENDPOINT": f"http://127.0.0.1:{port}",
+            "CLUSTER_GRPC_TOKEN": "acceptance",
+            "TENANT_AUTH_MAP": json.dumps(tenants),
+            "TENANT_HOOK_SECRETS": json.dumps({"t1": self.t1.secret, "t2": self.t2.secret}),
+            "DRAIN_TIMEOUT_SECONDS": 5,
+            # Patient: this machine may be busy, and Python answers the hooks.
+            "HOOK_QUEUE_TIMEOUT_MS": 1000,
+        }
+        if self.redis_port:
+            environment["REDIS__CONNECTION"] = f"127.0.0.1:{self.redis_port}"
+        if self.kafka:
+            environment["KAFKA__BOOTSTRAP_SERVERS"] = self.kafka
+        return Node(self, name, environment | more)
+
+    def nodes(self, number, **more):
+        """Starts Redis and that many nodes; waits until they know each other."""
+        self.redis()
+        nodes = [self.node(**more) for _ in range(number)]
+        tools.wait_until("the nodes see each other", lambda: all(n.metric("mics_cluster_nodes") == number for n in nodes))
+        return nodes
+
+    def load(self, *words, timeout=120):
+        """Runs `mics load` and returns its report, with `exit` as its status."""
+        command = [self.program, "load", "--tenantId", "t1", "--json", *map(str, words)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        return json.loads(result.stdout.splitlines()[-1]) | {"exit": result.returncode}
+
+
+class Missing(Exception):
+    """A program that this machine lacks."""
