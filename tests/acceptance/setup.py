@@ -9,7 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "deploy"))
 
 import tools  # noqa: E402
 
-PACKAGES = ["websockets==17.4", "grpcio-tools==1.85.1", "PyYAML==6.0.3"]
+PACKAGES = ["websockets==17.4", "grpcio-tools==1.85.1", "confluent-kafka==2.16.1", "PyYAML==6.0.3"]
 
 
 def ready():

@@ -1,8 +1,13 @@
 """The parts of a small installation, as real processes on the loopback: Redis, gateway nodes, a tenant's back end, and where
 Java is there a Kafka broker. Everything ends with the stage."""
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import json
+import os
+import pathlib
 import re
 import shutil
 import signal
@@ -10,7 +15,7 @@ import subprocess
 import tempfile
 
 import tools
-from backend import Backend, Tenant
+from backend import Backend, Tenant, hook
 
 
 class Node:
@@ -53,20 +58,24 @@ class Node:
 
 
 class Stage(contextlib.ExitStack):
-    def __init__(self, program):
+    def __init__(self, program, quick=True):
         super().__init__()
-        self.program = program
+        self.program, self.quick = program, quick
         self.folder = tempfile.mkdtemp(prefix="mics-stage-")
         self.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.processes = self.enter_context(tools.Processes(self.folder))
         self.t1, self.t2 = Tenant("secret-1"), Tenant("secret-2")
         self.backend = Backend(t1=self.t1, t2=self.t2)
         self.callback(self.backend.shutdown)
-        self.redis_port, self.kafka = None, None
+        self.redis_port, self.kafka, self.mock_url = None, None, None
         self.count = 0
 
     def redis(self):
         self.redis_port = tools.free_port()
+        self.redis_again()
+
+    def redis_again(self):
+        """Starts Redis, empty, on its port."""
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         if not program:
             raise Missing("redis-server")
@@ -79,11 +88,70 @@ class Stage(contextlib.ExitStack):
         command = ["redis-cli", "-p", str(self.redis_port), *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
 
+    def dump_redis(self, key):
+        """What Redis has under that key, in its own form."""
+        command = ["redis-cli", "-p", str(self.redis_port), "--raw", "DUMP", key]
+        return key.encode() + subprocess.run(command, capture_output=True, timeout=10).stdout
+
+    def mock(self):
+        """`mics hookmock` answers for t1 from now on: faster than Python, without knobs."""
+        port = tools.free_port()
+        self.mock_url = f"http://127.0.0.1:{port}"
+        environment = {"PORT": port, "HOOK_BASE_URL": self.mock_url, "HOOK_TENANT_SECRETS": json.dumps({"t1": self.t1.secret})}
+        process = self.processes.start("hookmock", [self.program, "hookmock"], environment)
+        self.processes.started("hookmock", process, f"{self.mock_url}/readyz")
+
+    def broker(self):
+        """Starts Kafka and makes t1's topics, of one partition."""
+        folder = pathlib.Path(self.folder, "kafka")
+        script = tools.ROOT / "scripts/kafka.sh"
+        result = subprocess.run([script, "start", folder], stdout=subprocess.PIPE, text=True, timeout=400)
+        if result.returncode == 3:
+            raise Missing("Kafka (java or mvn)")
+        self.callback(subprocess.run, [script, "stop", folder], timeout=60)
+        self.kafka = re.search(r"bootstrap=(\S+)", result.stdout)[1]
+        for topic in ("im-mics-t1-event", "im-mics-t1-event-dlq"):
+            self.kafka_tool("org.apache.kafka.tools.TopicCommand", "--create", "--topic", topic, "--partitions", "1")
+
+    def kafka_tool(self, name, *words):
+        command = [tools.ROOT / "scripts/kafka.sh", "tool", name, "--bootstrap-server", self.kafka, *words]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if result.returncode != 0:
+            raise RuntimeError(f"{name}: {result.stdout[-500:]}{result.stderr[-500:]}")
+
+    def consume(self, topic, number):
+        """The first events of a topic: (key, event)."""
+        from confluent_kafka import Consumer
+
+        settings = {"bootstrap.servers": self.kafka, "group.id": os.urandom(8).hex(), "auto.offset.reset": "earliest"}
+        consumer, found = Consumer(settings), []
+        consumer.subscribe([topic])
+        try:
+
+            def enough():
+                record = consumer.poll(1)
+                if record and not record.error():
+                    found.append((record.key(), hook.MqEvent.FromString(record.value())))
+                return len(found) >= number
+
+            tools.wait_until(f"{number} events in {topic}", enough, 60)
+        finally:
+            consumer.close()
+        return found
+
+    def signed(self, event):
+        """The event's signature is right, by the contract's rule."""
+        plain = hook.MqEvent()
+        plain.CopyFrom(event)
+        plain.ClearField("sign")
+        digest = hmac.digest(self.t1.secret.encode(), plain.SerializeToString(deterministic=True), hashlib.sha256)
+        return hmac.compare_digest(base64.b64encode(digest).decode(), event.sign)
+
     def node(self, **more):
         """Starts a node; with Redis when the stage has one. Waits until it's ready."""
         self.count += 1
         port, name = tools.free_port(), f"node-{self.count}"
-        tenants = {"t1": self.backend.url, "t2": self.backend.url}
+        tenants = {"t1": self.mock_url or self.backend.url, "t2": self.backend.url}
         environment = {
             "PORT": port,
             "BIND_ADDRESS": "127.0.0.1",
