@@ -145,12 +145,12 @@ def events(stage):
     kinds = [hook.EventType.Name(event.event_type) for _, event in read]
     assert kinds == ["CONNECT_ONLINE", *["SINGLE_CHAT_MSG"] * 20, "GROUP_CHAT_MSG", "CONNECT_OFFLINE"], kinds
     assert all(key == b"u1" and stage.signed(event) for key, event in read)
-    stage.kafka_tool("kafka.admin.ConfigCommand", "--alter", "--entity-type", "topics", "--entity-name", "im-mics-t1-event", "--add-config", "max.message.bytes=2000")
+    stage.most_bytes("im-mics-t1-event", 2000)
     u1 = Client(node.address, "u1")
     u1.say(os.urandom(5000), to="u2")
     letters = stage.consume("im-mics-t1-event-dlq", 1)
     assert stage.signed(letters[0][1])
-    stage.kafka_tool("kafka.admin.ConfigCommand", "--alter", "--entity-type", "topics", "--entity-name", "im-mics-t1-event", "--delete-config", "max.message.bytes")
+    stage.most_bytes("im-mics-t1-event", 1048588)
     replay = [stage.program, "dlq", "replay", "--tenant", "t1", "--json", f"--KAFKA__BOOTSTRAP_SERVERS={stage.kafka}"]
     result = subprocess.run(replay, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stdout + result.stderr

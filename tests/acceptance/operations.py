@@ -11,6 +11,7 @@ import tools
 from items import NotHere, item
 from messages import faults, ms, nothing_wrong
 from stage import Missing
+from websockets.exceptions import WebSocketException
 from wire import Client, Closed, refused
 
 FAMILIES = ["ws_connections", "ws_tenant_connections", "messages_in_total", "deliveries_total", "hook_requests_total", "hook_duration_ms_bucket",
@@ -49,9 +50,12 @@ def observability(stage):
     u1, u2 = Client(a.address, "u1"), Client(b.address, "u2")
     u1.say(b"x", to="u2")
     u1.say(b"x", to="away")
-    text = tools.get(f"http://{a.address}/metrics")[1]
-    missing = [name for name in FAMILIES if not re.search(rf"^mics_{name}[{{ ]", text, re.M)]
-    assert not missing, missing
+
+    def all_families():
+        text = tools.get(f"http://{a.address}/metrics")[1]
+        return all(re.search(rf"^mics_{name}[{{ ]", text, re.M) for name in FAMILIES)
+
+    tools.wait_until(f"all of {FAMILIES} on /metrics", all_families)
     u2.close()
     tools.wait_until("the log has the end", lambda: b.logged("ws_disconnected"))
     lines = a.logged("") + b.logged("")
@@ -240,25 +244,28 @@ def deployment(stage):
         tools.wait_until("the node is back", lambda: nodes[0].metric("mics_cluster_nodes") == 3, 20)
         talk.until(lambda: True)
     sent, got, moves = talk.done()
-    assert got == sent, f"sent {len(sent)}, arrived {len(got)}, missing {sorted(set(sent) - set(got))[:5]}"
+    # A resend to another node may come twice (the recipient's SDK drops it by its id); nothing may be missing or out of order.
+    assert list(dict.fromkeys(got)) == sent, f"sent {len(sent)}, arrived {len(got)}, missing {sorted(set(sent) - set(got))[:5]}"
     assert set(talk.codes) == {4200}, talk.codes
-    raise NotHere(f"files: no mistakes in tests/deploy/check.py; three nodes restarted in turn while two users talked: {len(sent)} messages, each arrived once, "
+    raise NotHere(f"files: no mistakes in tests/deploy/check.py; three nodes restarted in turn while two users talked: {len(sent)} messages arrived in order, {len(got) - len(sent)} of them twice, "
                   f"{moves} reconnects, all after 4200. A cluster was not there: `apply.sh`, HPA and rollback are checked by their files, not by a rollout")
 
 
 class Talk:
-    """u1 writes to u2 without pause while nodes come and go; both move to another node when theirs leaves."""
+    """u1 writes to u2 without pause while nodes come and go; each moves to another node when its own leaves."""
 
     def __init__(self, nodes):
-        self.nodes, self.codes, self.sent, self.got = nodes, [], [], {}
+        self.nodes, self.codes, self.sent, self.got = nodes, [], [], []
         self.users = {name: self.connect(name) for name in ("u1", "u2")}
 
     def connect(self, name):
+        """At the first node that lets the user in; the two begin at different ends."""
+
         def somewhere():
-            for node in reversed(self.nodes):
+            for node in self.nodes if name == "u1" else reversed(self.nodes):
                 try:
                     return Client(node.address, name)
-                except (OSError, Closed, Exception):
+                except (OSError, WebSocketException):
                     continue
 
         return tools.wait_until(f"{name} is let in", somewhere, 20)
@@ -268,34 +275,27 @@ class Talk:
         least, end = len(self.sent) + 20, time.monotonic() + 60
         while not holds() or len(self.sent) < least:
             assert time.monotonic() < end, "the node did not leave within 60 s"
-            body = f"message {len(self.sent)}"
+            body = f"message {len(self.sent)}".encode()
             self.sent.append(body)
             while not self.said(body):
-                pass
-            self.collect()
+                self.move("u1")
+            if not self.users["u2"].open():
+                self.move("u2")
 
     def said(self, body):
+        """Again under the same id, as an SDK does."""
         try:
-            return self.users["u1"].say(body.encode(), to="u2", msg_id=body).status == 0
-        except Exception:
-            self.move("u1")
-
-    def collect(self):
-        for each in self.users["u2"].deliveries:
-            self.got[each.msg_id] = self.got.get(each.msg_id, 0)
-        if not self.users["u2"].open():
-            self.move("u2")
+            return self.users["u1"].say(body, to="u2", msg_id=body.decode()).status == 0
+        except (Closed, OSError, WebSocketException):
+            return False
 
     def move(self, name):
         self.codes.append(self.users[name].closed()[0])
-        for each in self.users[name].deliveries:
-            self.got[each.msg_id] = self.got.get(each.msg_id, 0)
+        self.got += [each.msg_body for each in self.users[name].deliveries]
         self.users[name] = self.connect(name)
 
     def done(self):
-        def all_there():
-            self.collect()
-            return len(self.got) >= len(self.sent)
-
-        tools.wait_until("the last message", all_there, 20)
-        return sorted(self.sent), sorted(self.got), len(self.codes)
+        """Everything sent, everything received by u2 in that order, and how often somebody moved."""
+        u2 = self.users["u2"]
+        u2.bodies(len(self.sent) - len(self.got))
+        return self.sent, self.got + [each.msg_body for each in u2.deliveries], len(self.codes)

@@ -16,6 +16,8 @@ import tempfile
 
 import tools
 from backend import Backend, Tenant, hook
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 
 class Node:
@@ -110,19 +112,21 @@ class Stage(contextlib.ExitStack):
             raise Missing("Kafka (java or mvn)")
         self.callback(subprocess.run, [script, "stop", folder], timeout=60)
         self.kafka = re.search(r"bootstrap=(\S+)", result.stdout)[1]
-        for topic in ("im-mics-t1-event", "im-mics-t1-event-dlq"):
-            self.kafka_tool("org.apache.kafka.tools.TopicCommand", "--create", "--topic", topic, "--partitions", "1")
+        topics = [NewTopic(topic, num_partitions=1) for topic in ("im-mics-t1-event", "im-mics-t1-event-dlq")]
+        self.admin = AdminClient({"bootstrap.servers": self.kafka, "log_level": 0})
+        self.callback(setattr, self, "admin", None)
+        for made in self.admin.create_topics(topics).values():
+            made.result(60)
 
-    def kafka_tool(self, name, *words):
-        command = [tools.ROOT / "scripts/kafka.sh", "tool", name, "--bootstrap-server", self.kafka, *words]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        if result.returncode != 0:
-            raise RuntimeError(f"{name}: {result.stdout[-500:]}{result.stderr[-500:]}")
+    def most_bytes(self, topic, number):
+        """Longest message that the topic takes."""
+        entry = ConfigEntry("max.message.bytes", str(number), incremental_operation=AlterConfigOpType.SET)
+        changes = [ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])]
+        for changed in self.admin.incremental_alter_configs(changes).values():
+            changed.result(60)
 
     def consume(self, topic, number):
         """The first events of a topic: (key, event)."""
-        from confluent_kafka import Consumer
-
         settings = {"bootstrap.servers": self.kafka, "group.id": os.urandom(8).hex(), "auto.offset.reset": "earliest"}
         consumer, found = Consumer(settings), []
         consumer.subscribe([topic])
