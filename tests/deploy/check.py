@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks deploy/ without Docker and without a cluster: container files, Kubernetes files, scripts. Where the gateway is
+"""Checks deploy/ without Docker and without a cluster: container files, Kubernetes files, scripts, documents. Where the gateway is
 built, it is started as the Kubernetes files would start it. Needs Python 3.11 and PyYAML; without them: SKIP and exit
 status 0. What else is missing is said, and the rest goes on."""
 
@@ -13,6 +13,7 @@ except ImportError as missing:
     sys.exit(print(f"SKIP deploy: {missing.name} is missing"))
 
 import containers
+import documents
 import k8s
 import k8s_run
 import tools
@@ -25,7 +26,7 @@ def expect(holds, mistake):
         mistakes.append(mistake)
 
 
-for part in (containers, k8s, k8s_run):
+for part in (containers, documents, k8s, k8s_run):
     part.check(expect)
 print(*mistakes, sep="\n", end="\n" if mistakes else "")
 print(f"deploy: {len(mistakes)} mistakes, {len(tools.skipped)} parts skipped")
