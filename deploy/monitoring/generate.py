@@ -53,10 +53,7 @@ def variable(name, query):
 def panel(number, described, columns):
     """One panel from `{title, unit?, kind?, help?, queries: {legend: expression}}`."""
     across = WIDTH // columns
-    targets = [
-        {"refId": chr(ord("A") + i), "expr": expression, "legendFormat": legend}
-        for i, (legend, expression) in enumerate(described["queries"].items())
-    ]
+    targets = [{"refId": chr(ord("A") + i), "expr": expression, "legendFormat": legend} for i, (legend, expression) in enumerate(described["queries"].items())]
     kind = described.get("kind", "timeseries")
     options = {
         "timeseries": {"legend": {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]}},

@@ -37,8 +37,22 @@ def nodes(stage):
 def forwarding(stage):
     stage.mock()
     a, b = stage.nodes(2)
-    report = stage.load("--url", f"ws://{a.address}/ws", "--recipientUrl", f"ws://{b.address}/ws", "--mode", "single-chat", "--connections", 40,
-                        "--sendQpsPerConn", 10, "--durationSeconds", 5, "--payloadBytes", 128)
+    report = stage.load(
+        "--url",
+        f"ws://{a.address}/ws",
+        "--recipientUrl",
+        f"ws://{b.address}/ws",
+        "--mode",
+        "single-chat",
+        "--connections",
+        40,
+        "--sendQpsPerConn",
+        10,
+        "--durationSeconds",
+        5,
+        "--payloadBytes",
+        128,
+    )
     nothing_wrong(report, 500)
     return f"{report['deliveries']} messages from node to node: {faults(report)}; p50 {ms(report, 'p50')}, p99 {ms(report, 'p99')} (bar 5 ms, quiet machine)"
 
@@ -73,7 +87,9 @@ def chat(stage):
     assert u1.say(b"x", group="group-1").offline_buffered_users == 1
     reasons = [u1.say(b"x").reason, u1.say(b"deny", to="u2").reason, u1.say(b"x", group="nobody's").reason]
     assert reasons == ["missing to_user_id", "denied", "group members empty"], reasons
-    return "300 one-to-one and 50 group messages over 2 nodes: same SHA-256 at each receiver, in order; SENT, buffered count and FAILED reasons as in the contract"
+    return (
+        "300 one-to-one and 50 group messages over 2 nodes: same SHA-256 at each receiver, in order; SENT, buffered count and FAILED reasons as in the contract"
+    )
 
 
 def digest(bodies):
@@ -170,5 +186,3 @@ def unknown_fields(stage):
     u2.bodies(1)
     assert bytes([0xC2, 0x0C, 3]) + b"new" in u2.deliveries[0].SerializeToString()
     return "a message with an unknown field, in a frame with another, was SENT and arrived on the other node with its field"
-
-

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import time
 
@@ -14,8 +13,19 @@ from stage import Missing
 from websockets.exceptions import WebSocketException
 from wire import Client, Closed, refused
 
-FAMILIES = ["ws_connections", "ws_tenant_connections", "messages_in_total", "deliveries_total", "hook_requests_total", "hook_duration_ms_bucket",
-            "local_delivery_ms_bucket", "grpc_forward_duration_ms_bucket", "offline_buffer_messages", "cluster_nodes", "actor_mailbox_depth"]
+FAMILIES = [
+    "ws_connections",
+    "ws_tenant_connections",
+    "messages_in_total",
+    "deliveries_total",
+    "hook_requests_total",
+    "hook_duration_ms_bucket",
+    "local_delivery_ms_bucket",
+    "grpc_forward_duration_ms_bucket",
+    "offline_buffer_messages",
+    "cluster_nodes",
+    "actor_mailbox_depth",
+]
 FIELDS = {"Time", "Level", "Content", "TenantId", "NodeId", "TraceId", "MsgId"}
 
 
@@ -31,8 +41,9 @@ def run(*command, seconds=1800, **environment):
 
 @item("A15", "SDKs and their samples", full=True)
 def sdks(stage):
-    checks = sorted(tools.ROOT.glob("sdk/**/check.sh"))
-    assert checks, "no sdk has a check.sh"
+    checks = sorted(path for path in tools.ROOT.glob("sdk/**/check.sh") if "node_modules" not in path.parts)
+    if not checks:
+        raise Missing("a check.sh in sdk/")
     results = []
     for check in checks:
         name = str(check.parent.relative_to(tools.ROOT / "sdk"))
@@ -71,11 +82,28 @@ def connections(stage):
     stage.mock()
     node = stage.node()
     wanted = 2000 if stage.quick else 15000
-    report = stage.load("--url", f"ws://{node.address}/ws", "--mode", "connect-only", "--connections", wanted, "--rampSeconds", wanted / 1000, "--durationSeconds", 5,
-                        "--sourceAddresses", 2, "--heartbeatSeconds", 5, timeout=180)
+    report = stage.load(
+        "--url",
+        f"ws://{node.address}/ws",
+        "--mode",
+        "connect-only",
+        "--connections",
+        wanted,
+        "--rampSeconds",
+        wanted / 1000,
+        "--durationSeconds",
+        5,
+        "--sourceAddresses",
+        2,
+        "--heartbeatSeconds",
+        5,
+        timeout=180,
+    )
     assert report["exit"] == 0, report
-    raise NotHere(f"{wanted} connections from this machine to one node, all accepted and none lost. 100,000 need several load machines: "
-                  "`mics load --sourceAddresses`, docs/ops/capacity.md says what to expect")
+    raise NotHere(
+        f"{wanted} connections from this machine to one node, all accepted and none lost. 100,000 need several load machines: "
+        "`mics load --sourceAddresses`, docs/ops/capacity.md says what to expect"
+    )
 
 
 @item("P2", "throughput")
@@ -83,11 +111,25 @@ def throughput(stage):
     stage.mock()
     node = stage.node(HOOK_MAX_CONCURRENCY=512)
     rate = 1000 if stage.quick else 5000
-    report = stage.load("--url", f"ws://{node.address}/ws", "--mode", "single-chat", "--connections", 100, "--sendQpsPerConn", rate / 100, "--durationSeconds", 8,
-                        "--payloadBytes", 256)
+    report = stage.load(
+        "--url",
+        f"ws://{node.address}/ws",
+        "--mode",
+        "single-chat",
+        "--connections",
+        100,
+        "--sendQpsPerConn",
+        rate / 100,
+        "--durationSeconds",
+        8,
+        "--payloadBytes",
+        256,
+    )
     nothing_wrong(report, rate * 7)
-    raise NotHere(f"{rate}/s for 8 s with load generator and hook on the same cores: {report['deliveries']} delivered, {faults(report)}. "
-                  "10,000/s: bench/single_node.sh; 100,000/s needs a cluster")
+    raise NotHere(
+        f"{rate}/s for 8 s with load generator and hook on the same cores: {report['deliveries']} delivered, {faults(report)}. "
+        "10,000/s: bench/single_node.sh; 100,000/s needs a cluster"
+    )
 
 
 @item("P3", "latency")
@@ -99,17 +141,23 @@ def latency(stage):
     across = stage.load("--url", f"ws://{a.address}/ws", "--recipientUrl", f"ws://{b.address}/ws", *common)
     nothing_wrong(same, 900)
     nothing_wrong(across, 450)
-    raise NotHere(f"delivery, hook included: one node p50 {ms(same, 'p50')}, p99 {ms(same, 'p99')} (bar 1 ms); two nodes p50 {ms(across, 'p50')}, p99 {ms(across, 'p99')} (bar 5 ms). "
-                  "A verdict needs a quiet machine: bench/single_node.sh, bench/cluster.sh, bench/fanout.sh")
+    raise NotHere(
+        f"delivery, hook included: one node p50 {ms(same, 'p50')}, p99 {ms(same, 'p99')} (bar 1 ms); two nodes p50 {ms(across, 'p50')}, p99 {ms(across, 'p99')} (bar 5 ms). "
+        "A verdict needs a quiet machine: bench/single_node.sh, bench/cluster.sh, bench/fanout.sh"
+    )
 
 
 @item("P4", "no pauses", full=True)
 def pauses(stage):
     stage.mock()
     node = stage.node()
-    report = stage.load("--url", f"ws://{node.address}/ws", "--mode", "single-chat", "--connections", 50, "--sendQpsPerConn", 10, "--durationSeconds", 60, "--warmupSeconds", 5)
+    report = stage.load(
+        "--url", f"ws://{node.address}/ws", "--mode", "single-chat", "--connections", 50, "--sendQpsPerConn", 10, "--durationSeconds", 60, "--warmupSeconds", 5
+    )
     nothing_wrong(report, 25000)
-    raise NotHere(f"60 s at 500/s: p50 {ms(report, 'p50')}, p99 {ms(report, 'p99')}, p99.9 {ms(report, 'p999')}, worst {ms(report, 'max')}; the machine's own pauses are in it. No garbage collector")
+    raise NotHere(
+        f"60 s at 500/s: p50 {ms(report, 'p50')}, p99 {ms(report, 'p99')}, p99.9 {ms(report, 'p999')}, worst {ms(report, 'max')}; the machine's own pauses are in it. No garbage collector"
+    )
 
 
 @item("P5", "memory per connection")
@@ -162,8 +210,10 @@ def recovery(stage):
     start = time.monotonic()
     tools.wait_until("sessions are registered again", lambda: stage.ask_redis("EXISTS", "mics:{t1:u2}:online") == "1", 10)
     redis_back = time.monotonic() - start
-    raise NotHere(f"a killed node's client was served by the other after {node_back:.2f} s (bar 30 s); Redis killed: sessions stay and talk; empty Redis back: "
-                  f"online state right after {redis_back:.1f} s (bar 10 s). 99.99 % over a year, and a real fail-over of Redis (cargo test --test live_cluster sentinels), are not shown by this")
+    raise NotHere(
+        f"a killed node's client was served by the other after {node_back:.2f} s (bar 30 s); Redis killed: sessions stay and talk; empty Redis back: "
+        f"online state right after {redis_back:.1f} s (bar 10 s). 99.99 % over a year, and a real fail-over of Redis (cargo test --test live_cluster sentinels), are not shown by this"
+    )
 
 
 @item("V2", "what was kept survives")
@@ -199,8 +249,10 @@ def security(stage):
     flooded(stage, a)
     assert u1.say(b"x", to="u2").status == 0
     unsigned(stage)
-    return ("hooks signed (checked apart from the gateway); Redis and logs hold no body and no token; garbage and an oversized message cost an error frame; "
-            "300 connections that never say anything take no place of others; unsigned configuration is refused at start. Keeping logs for 30 days is the operator's")
+    return (
+        "hooks signed (checked apart from the gateway); Redis and logs hold no body and no token; garbage and an oversized message cost an error frame; "
+        "300 connections that never say anything take no place of others; unsigned configuration is refused at start. Keeping logs for 30 days is the operator's"
+    )
 
 
 def flooded(stage, node):
@@ -228,7 +280,9 @@ def compatibility(stage):
     version = re.search(r"redis_version:(\S+)", stage.ask_redis("INFO", "server"))[1]
     browser = run("scripts/browser-test.sh", MICS_BIN=stage.program)[-1]
     conformance = run("scripts/autobahn.sh")[-1]
-    raise NotHere(f"Redis {version}; Chromium: {browser}; RFC 6455: {conformance}; Kubernetes schemas 1.25 to 1.37 in D1. Other browsers, phones and mini programs need their devices")
+    raise NotHere(
+        f"Redis {version}; Chromium: {browser}; RFC 6455: {conformance}; Kubernetes schemas 1.25 to 1.37 in D1. Other browsers, phones and mini programs need their devices"
+    )
 
 
 @item("D1", "deployment, rolling update")
@@ -247,8 +301,10 @@ def deployment(stage):
     # A resend to another node may come twice (the recipient's SDK drops it by its id); nothing may be missing or out of order.
     assert list(dict.fromkeys(got)) == sent, f"sent {len(sent)}, arrived {len(got)}, missing {sorted(set(sent) - set(got))[:5]}"
     assert set(talk.codes) == {4200}, talk.codes
-    raise NotHere(f"files: no mistakes in tests/deploy/check.py; three nodes restarted in turn while two users talked: {len(sent)} messages arrived in order, {len(got) - len(sent)} of them twice, "
-                  f"{moves} reconnects, all after 4200. A cluster was not there: `apply.sh`, HPA and rollback are checked by their files, not by a rollout")
+    raise NotHere(
+        f"files: no mistakes in tests/deploy/check.py; three nodes restarted in turn while two users talked: {len(sent)} messages arrived in order, {len(got) - len(sent)} of them twice, "
+        f"{moves} reconnects, all after 4200. A cluster was not there: `apply.sh`, HPA and rollback are checked by their files, not by a rollout"
+    )
 
 
 class Talk:

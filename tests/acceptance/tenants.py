@@ -73,8 +73,10 @@ def configuration(stage):
         sender.say(b"x", to="later")
     assert node.metric("mics_hook_requests_total", tenant="t1", op="CheckMessage", result="http_5xx") == 2
     assert stage.t1.bad_signatures == stage.t2.bad_signatures == 0
-    return ("t1 against t2 on one node: heartbeat 1 s, offline time 1 s, circuit after 2 failures, hook URL and secret of /auth; "
-            "the hook's time-out (150 ms) and the topic's name have no field and are fixed")
+    return (
+        "t1 against t2 on one node: heartbeat 1 s, offline time 1 s, circuit after 2 failures, hook URL and secret of /auth; "
+        "the hook's time-out (150 ms) and the topic's name have no field and are fixed"
+    )
 
 
 @item("A5", "fault isolation")
@@ -137,4 +139,6 @@ def heartbeat(stage):
     after = time.monotonic() - start
     assert silent.closed(1)[0] == 4100 and active.open() and default.open()
     tools.wait_until("the route is removed", lambda: stage.ask_redis("EXISTS", "mics:{t1:silent}:online") == "0")
-    return f"time-out 2 s: the silent client was closed 4100 after {after:.1f} s and its route removed; one that pings, and a tenant with the default (30 s), stay"
+    return (
+        f"time-out 2 s: the silent client was closed 4100 after {after:.1f} s and its route removed; one that pings, and a tenant with the default (30 s), stay"
+    )

@@ -11,11 +11,10 @@ import threading
 import uuid
 from urllib.parse import urlencode
 
+import tools
 from grpc_tools import protoc
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-
-import tools
 
 _made = tempfile.mkdtemp(prefix="mics-proto-")
 atexit.register(shutil.rmtree, _made, ignore_errors=True)

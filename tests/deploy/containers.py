@@ -8,9 +8,8 @@ import subprocess
 import tempfile
 import tomllib
 
-import yaml
-
 import tools
+import yaml
 
 ROOT = tools.ROOT
 DOCKER = ROOT / "deploy/docker"

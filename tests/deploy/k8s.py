@@ -8,9 +8,8 @@ import shutil
 import subprocess
 import tempfile
 
-import yaml
-
 import tools
+import yaml
 
 ROOT = tools.ROOT
 K8S = ROOT / "deploy/k8s"
@@ -187,14 +186,32 @@ def monitors(expect):
 # Options -> exit status and what kubectl is asked for. The stand-in knows no Secret and no namespace.
 SELECT = "--selector mics/part notin"
 APPLY = {
-    (): (0, ["get secret mics-gateway-secret", "create secret generic mics-gateway-secret --from-file=CLUSTER_GRPC_TOKEN=/dev/stdin",
-             f"apply --kustomize K8S {SELECT} (ingress)", "rollout status deployment/mics-gateway --timeout=300s"]),
+    (): (
+        0,
+        [
+            "get secret mics-gateway-secret",
+            "create secret generic mics-gateway-secret --from-file=CLUSTER_GRPC_TOKEN=/dev/stdin",
+            f"apply --kustomize K8S {SELECT} (ingress)",
+            "rollout status deployment/mics-gateway --timeout=300s",
+        ],
+    ),
     ("--overlay", "dev", "--namespace", "im", "--create-namespace", "--with-ingress"): (
-        0, ["get namespace im", "create namespace im", "--namespace im apply --kustomize K8S/../overlays/dev",
-            "--namespace im rollout status deployment/mics-gateway --timeout=300s"]),
+        0,
+        [
+            "get namespace im",
+            "create namespace im",
+            "--namespace im apply --kustomize K8S/../overlays/dev",
+            "--namespace im rollout status deployment/mics-gateway --timeout=300s",
+        ],
+    ),
     ("--overlay", "dev", "--no-hpa", "--with-monitoring"): (
-        0, [f"apply --kustomize K8S/../overlays/dev {SELECT} (ingress,hpa)", "apply --kustomize K8S/monitoring",
-            "rollout status deployment/mics-gateway --timeout=300s"]),
+        0,
+        [
+            f"apply --kustomize K8S/../overlays/dev {SELECT} (ingress,hpa)",
+            "apply --kustomize K8S/monitoring",
+            "rollout status deployment/mics-gateway --timeout=300s",
+        ],
+    ),
     ("--overlay", "production"): (1, ["get secret mics-gateway-secret"]),
     ("--overlay", "nowhere"): (2, []),
     ("--create-namespace",): (2, []),
@@ -203,8 +220,9 @@ APPLY = {
 }
 DELETE = {
     ("--namespace", "im", "--with-monitoring", "--with-ingress"): (
-        0, ["--namespace im delete --ignore-not-found --kustomize K8S/monitoring",
-            "--namespace im delete --ignore-not-found --kustomize K8S"]),
+        0,
+        ["--namespace im delete --ignore-not-found --kustomize K8S/monitoring", "--namespace im delete --ignore-not-found --kustomize K8S"],
+    ),
     ("--no-hpa",): (0, [f"delete --ignore-not-found --kustomize K8S {SELECT} (ingress,hpa)"]),
     ("--create-namespace",): (2, []),
     ("--unknown",): (2, []),

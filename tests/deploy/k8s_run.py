@@ -7,10 +7,9 @@ import re
 import subprocess
 import tempfile
 
-import yaml
-
 import k8s
 import tools
+import yaml
 
 PODS = {"mics-gateway-a": "127.0.71.1", "mics-gateway-b": "127.0.71.2"}
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
@@ -99,7 +98,24 @@ def speaks_http2(address, port):
 
 def across(expect, program, urls):
     """Messages from users of the first node to users of the second: the address in Redis leads there."""
-    load = [program, "load", "--url", urls[0], "--recipientUrl", urls[1], "--tenantId", "t1", "--connections", "4", "--mode",
-            "single-chat", "--sendQpsPerConn", "20", "--durationSeconds", "2", "--json"]
+    load = [
+        program,
+        "load",
+        "--url",
+        urls[0],
+        "--recipientUrl",
+        urls[1],
+        "--tenantId",
+        "t1",
+        "--connections",
+        "4",
+        "--mode",
+        "single-chat",
+        "--sendQpsPerConn",
+        "20",
+        "--durationSeconds",
+        "2",
+        "--json",
+    ]
     result = subprocess.run(load, capture_output=True, text=True, timeout=60)
     expect(result.returncode == 0, f"from node to node: {result.stdout[-800:]}{result.stderr[-400:]}")

@@ -28,15 +28,23 @@ RUNBOOK = tools.ROOT / "docs/ops/runbook.md"
 # What operators of older installations know: expression without white space, and `for`. Must not change.
 KEPT = {
     "MicsGatewayHookFailureRateHigh": (
-        'sumby(tenant,op)(rate(mics_hook_requests_total{result!="ok"}[5m]))/sumby(tenant,op)(rate(mics_hook_requests_total[5m]))>0.05', "10m"),
+        'sumby(tenant,op)(rate(mics_hook_requests_total{result!="ok"}[5m]))/sumby(tenant,op)(rate(mics_hook_requests_total[5m]))>0.05',
+        "10m",
+    ),
     "MicsGatewayGrpcForwardFailures": ("sumby(tenant,status)(rate(mics_grpc_forward_failed_total[5m]))>1", "5m"),
     "MicsGatewayWsHeartbeatTimeouts": ("sumby(tenant)(rate(mics_ws_heartbeat_timeouts_total[5m]))>0", "5m"),
     "MicsGatewayDeadNodeCleanupDetected": ("increase(mics_dead_node_cleanups_total[10m])>0", None),
     "MicsGatewayRateLimitingHigh": ("sumby(tenant,kind)(rate(mics_rate_limited_total[5m]))>10", "5m"),
 }
 # Of other exporters and of Prometheus itself.
-FOREIGN = {"up", "ALERTS", "container_cpu_usage_seconds_total", "kube_pod_container_resource_limits",
-           "kube_pod_container_resource_requests", "node_cpu_seconds_total"}
+FOREIGN = {
+    "up",
+    "ALERTS",
+    "container_cpu_usage_seconds_total",
+    "kube_pod_container_resource_limits",
+    "kube_pod_container_resource_requests",
+    "node_cpu_seconds_total",
+}
 mistakes = []
 
 
@@ -67,6 +75,9 @@ def files():
     expect(made["spec"] == yaml.safe_load((FOLDER / "mics.rules.yaml").read_text()), "the PrometheusRule has other rules")
     if tools.program("amtool", "alertmanager.yml was not checked"):
         succeeds("amtool", "check-config", "alertmanager.yml")
+        for severity, receivers in (("critical", "mkat,on-call"), ("warning", "mkat,mail")):
+            result = run("amtool", "config", "routes", "test", "--config.file=alertmanager.yml", f"severity={severity}")
+            expect(result.stdout.strip() == receivers, f"alertmanager.yml: {severity} goes to {result.stdout}")
 
 
 def every_alert_is_tested(alerts):

@@ -25,9 +25,16 @@ def check(expect, used):
     try:
         with Stage(program) as stage:
             # Small limits, so that they can be met; nobody is where the brokers should be, so that events wait.
-            nodes = stage.nodes(2, OFFLINE_BUFFER_MAX_USERS_PER_TENANT=1, MAX_MESSAGE_BYTES=1000, GROUP_MEMBERS_MAX_USERS=3,
-                                OFFLINE_BUFFER_MAX_BYTES_PER_USER=900, OFFLINE_BUFFER_MAX_MESSAGES_PER_USER=1,
-                                HOOK_BREAKER_OPEN_MS=60000, KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
+            nodes = stage.nodes(
+                2,
+                OFFLINE_BUFFER_MAX_USERS_PER_TENANT=1,
+                MAX_MESSAGE_BYTES=1000,
+                GROUP_MEMBERS_MAX_USERS=3,
+                OFFLINE_BUFFER_MAX_BYTES_PER_USER=900,
+                OFFLINE_BUFFER_MAX_MESSAGES_PER_USER=1,
+                HOOK_BREAKER_OPEN_MS=60000,
+                KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1",
+            )
             drive(stage, nodes)
             if tools.program("prometheus", "nothing was scraped") and tools.program("prometheus-alertmanager", "no alert was sent"):
                 alert(expect, stage, nodes)
@@ -93,8 +100,14 @@ def metrics(expect, nodes, used):
     text = "".join(tools.get(f"http://{node.address}/metrics")[1] for node in nodes)
     seen = set(re.findall(r"^(mics_\w+)[{ ]", text, re.M))
     source = (tools.ROOT / "tests/metric_names.rs").read_text().split("NOT_DRIVEN")[1].split("];")[0]
-    hard = set(re.findall(r'"(mics_\w+)"', source)) | {"mics_actor_restarts_total", "mics_ws_handshakes_refused_total", "mics_messages_failed_total",
-                                                       "mics_offline_returned_total", "mics_group_offline_notified_total", "mics_offline_notified_total"}
+    hard = set(re.findall(r'"(mics_\w+)"', source)) | {
+        "mics_actor_restarts_total",
+        "mics_ws_handshakes_refused_total",
+        "mics_messages_failed_total",
+        "mics_offline_returned_total",
+        "mics_group_offline_notified_total",
+        "mics_offline_notified_total",
+    }
     plain = {name: re.sub(r"_(bucket|sum|count)$", "", name) for name in used}
     missing = {name for name in used - seen if plain[name] not in hard}
     expect(not missing, f"live: not exported by a running gateway: {sorted(missing)}")
@@ -114,8 +127,12 @@ def alert(expect, stage, nodes):
     stage.callback(received.shutdown)
     alertmanager, prometheus = tools.free_port(), tools.free_port()
     configure(stage, nodes, received.server_port, alertmanager)
-    start(stage, "alertmanager", [shutil.which("prometheus-alertmanager"), "--config.file=alertmanager.yml", "--storage.path=am",
-                                  "--cluster.listen-address="], alertmanager)
+    start(
+        stage,
+        "alertmanager",
+        [shutil.which("prometheus-alertmanager"), "--config.file=alertmanager.yml", "--storage.path=am", "--cluster.listen-address="],
+        alertmanager,
+    )
     start(stage, "prometheus", [shutil.which("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb"], prometheus)
 
     def ask(query):
@@ -125,7 +142,9 @@ def alert(expect, stage, nodes):
     tools.wait_until("both nodes are scraped", lambda: len(ask('up{job="mics"} == 1')) == 2, 30)
     expect(not ask(f'ALERTS{{alertname="{ALERT}"}}') and not received.of(ALERT), "the alert fires before anything is wrong")
     break_hook(stage, nodes[0])
-    arrived = tools.wait_until("the webhook hears of the alert", lambda: received.of(ALERT), 60)[0]
+    both = {"/mkat", "/on-call"}
+    tools.wait_until("both receivers hear of the alert", lambda: {each["receiver"] for each in received.of(ALERT)} == both, 60)
+    arrived = received.of(ALERT)[0]
     expect(arrived["labels"] == {"alertname": ALERT, "op": "CheckMessage", "tenant": "t2", "severity": "critical"}, f"webhook: {arrived}")
     summary = "Hook CheckMessage of tenant t2 is not called: its circuit is open"
     expect(arrived["annotations"]["summary"] == summary and "runbook.md#" in arrived["annotations"]["runbook_url"], f"webhook: {arrived}")
@@ -176,7 +195,8 @@ class Webhook(ThreadingHTTPServer):
 
 class Sink(BaseHTTPRequestHandler):
     def do_POST(self):
-        self.server.alerts += json.loads(self.rfile.read(int(self.headers["content-length"])))["alerts"]
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.alerts += [alert | {"receiver": self.path} for alert in body["alerts"]]
         self.send_response(200)
         self.end_headers()
 
