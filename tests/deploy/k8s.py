@@ -138,12 +138,12 @@ def lifecycle(holds, config, deployment, pod):
 def hardening(holds, objects):
     for each in (each for each in objects if each["kind"] == "Deployment"):
         name, pod = each["metadata"]["name"], each["spec"]["template"]["spec"]
-        holds(pod["securityContext"]["runAsNonRoot"] is True, f"{name}: may be root")
-        holds(pod["automountServiceAccountToken"] is False, f"{name}: has a token of the API")
+        holds(pod["securityContext"].get("runAsNonRoot") is True, f"{name}: may be root")
+        holds(pod.get("automountServiceAccountToken") is False, f"{name}: has a token of the API")
         for container in pod["containers"]:
             context = container["securityContext"]
-            holds(context["readOnlyRootFilesystem"] is True, f"{name}: root file system is writable")
-            holds(context["allowPrivilegeEscalation"] is False and context["capabilities"] == {"drop": ["ALL"]}, f"{name}: capabilities")
+            holds(context.get("readOnlyRootFilesystem") is True, f"{name}: root file system is writable")
+            holds(context.get("allowPrivilegeEscalation") is False and context.get("capabilities") == {"drop": ["ALL"]}, f"{name}: capabilities")
             holds("memory" in container["resources"]["limits"] and "cpu" in container["resources"]["requests"], f"{name}: resources")
 
 
