@@ -17,6 +17,6 @@ def ready():
     folder = tools.environment_with(PACKAGES, "acceptance")
     if not folder:
         return False
-    if pathlib.Path(sys.prefix) != folder.parent:
+    if pathlib.Path(sys.prefix).resolve() != folder.parent.resolve():
         os.execv(folder / "python", [str(folder / "python"), *sys.argv])
     return True

@@ -30,5 +30,9 @@ if [ "$OVERLAY" != dev ] && ! kubectl "${IN[@]}" get secret mics-gateway-secret 
 fi
 
 kubectl "${IN[@]}" apply --kustomize "$TREE" "${CHOICE[@]}"
+if [ "$HPA" = 0 ] && [ "$OVERLAY" != dev ]; then
+  # Two nodes, unless somebody has chosen another number already.
+  kubectl "${IN[@]}" scale deployment/mics-gateway --current-replicas=1 --replicas=2 2>/dev/null || true
+fi
 if [ "$MONITORING" = 1 ]; then kubectl "${IN[@]}" apply --kustomize "$K8S/monitoring"; fi
 kubectl "${IN[@]}" rollout status deployment/mics-gateway --timeout=300s
