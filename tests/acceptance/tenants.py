@@ -38,23 +38,25 @@ def limits(stage):
     assert refused(a.address, user="u1", device="3") == (4429, "rate limited")
     third = Client(a.address, "u2")
     assert refused(b.address, user="u3") == (4429, "rate limited")
-    ids = [client.send(b"x", to="u2") for _ in range(10) for client in (first, second)]
-    acks = [first.ack(each) if number % 2 == 0 else second.ack(each) for number, each in enumerate(ids)]
+    start = time.monotonic()
+    ids = [(client, client.send(b"x", to="u2")) for _ in range(20) for client in (first, second)]
+    acks = [client.ack(each) for client, each in ids]
     limited = [ack for ack in acks if ack.reason == "tenant qps limited"]
-    # The burst may straddle a second.
-    assert 10 - 1 <= len(limited) <= 15, f"{len(limited)} of 20 refused"
+    # As many seconds as were touched, however slow this machine is.
+    allowed = 5 * (int(time.monotonic() - start) + 2)
+    assert len(acks) - len(limited) <= allowed and limited, f"{len(limited)} of {len(acks)} refused, {allowed} are allowed"
     assert first.open() and second.open() and third.open()
     lines = a.logged("limit_reached") + b.logged("limit_reached")
     kinds = {line["kind"]: line for line in lines}
     assert {"tenant_max_connections", "user_max_connections", "message_qps"} == kinds.keys(), kinds
     assert all(line["TenantId"] == "t1" or line["tenant"] == "t1" for line in lines) and all({"threshold", "current"} <= line.keys() for line in lines)
-    return f"on two nodes: third device of a user and fourth connection of the tenant 4429; {len(limited)} of 20 messages refused at 5/s; sessions stay; log {sorted(kinds)}"
+    return f"on two nodes: third device of a user and fourth connection of the tenant 4429; {len(limited)} of 40 messages at once refused at 5/s; sessions stay; log {sorted(kinds)}"
 
 
 @item("A4", "tenant configuration takes effect")
 def configuration(stage):
     node = stage.node()
-    stage.t1.config = {"heartbeat_timeout_seconds": 1, "offline_buffer_ttl_seconds": 1, "hook_breaker_failure_threshold": 2, "hook_breaker_open_ms": 60000}
+    stage.t1.config = {"heartbeat_timeout_seconds": 2, "offline_buffer_ttl_seconds": 1, "hook_breaker_failure_threshold": 2, "hook_breaker_open_ms": 60000}
     silent, other = Client(node.address, "u1"), Client(node.address, "u1", tenant="t2")
     assert silent.closed(10)[0] == 4100 and other.open()
     sender = Client(node.address, "sender")
@@ -74,7 +76,7 @@ def configuration(stage):
     assert node.metric("mics_hook_requests_total", tenant="t1", op="CheckMessage", result="http_5xx") == 2
     assert stage.t1.bad_signatures == stage.t2.bad_signatures == 0
     return (
-        "t1 against t2 on one node: heartbeat 1 s, offline time 1 s, circuit after 2 failures, hook URL and secret of /auth; "
+        "t1 against t2 on one node: heartbeat 2 s, offline time 1 s, circuit after 2 failures, hook URL and secret of /auth; "
         "the hook's time-out (150 ms) and the topic's name have no field and are fixed"
     )
 
