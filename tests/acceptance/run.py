@@ -39,7 +39,8 @@ def chosen(asked):
         return everything
     wanted = asked.upper().split(",")
     if unknown := [each for each in wanted if each not in ORDER]:
-        sys.exit(f"acceptance: no item {', '.join(unknown)}; there are {', '.join(ORDER)}")
+        print(f"acceptance: no item {', '.join(unknown)}; there are {', '.join(ORDER)}", file=sys.stderr)
+        sys.exit(2)
     return [each for each in everything if each.id in wanted]
 
 
