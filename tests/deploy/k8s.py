@@ -25,7 +25,9 @@ def check(expect):
     """Calls `expect(holds, mistake)` for everything that must hold."""
     for name in FILES:
         expect((K8S / name).is_file(), f"deploy/k8s: no {name}")
-    for name, objects in rendered().items():
+    trees = rendered()
+    schemas(expect, trees)
+    for name, objects in trees.items():
         one_tree(expect, name, objects)
     monitors(expect)
     scripts(expect)
@@ -62,7 +64,6 @@ def one_tree(expect, name, objects):
     def holds(condition, mistake):
         expect(condition, f"{name}: {mistake}")
 
-    schemas(holds, objects)
     config = find(objects, "ConfigMap")["data"]
     deployment = find(objects, "Deployment")["spec"]
     pod = deployment["template"]["spec"]
@@ -74,18 +75,20 @@ def one_tree(expect, name, objects):
     references(holds, objects, gateway)
 
 
-def schemas(holds, objects):
+def schemas(expect, trees):
     """Each object against the API of several versions; unknown fields are mistakes."""
     validate = tools.python_tool("kubernetes-validate")
     if not validate:
         return
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump_all(objects, file)
-        file.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for name, objects in trees.items():
+            files.append(pathlib.Path(folder, f"{name}.yaml"))
+            files[-1].write_text(yaml.safe_dump_all(objects))
         for version in VERSIONS:
-            command = [validate, "--strict", "--quiet", "-k", version, file.name]
+            command = [validate, "--strict", "--quiet", "-k", version, *files]
             result = subprocess.run(command, capture_output=True, text=True)
-            holds(result.returncode == 0, f"Kubernetes {version}: {result.stdout}{result.stderr}")
+            expect(result.returncode == 0, f"Kubernetes {version}: {result.stdout}{result.stderr}")
 
 
 def known_variables():
