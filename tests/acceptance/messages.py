@@ -37,22 +37,7 @@ def nodes(stage):
 def forwarding(stage):
     stage.mock()
     a, b = stage.nodes(2)
-    report = stage.load(
-        "--url",
-        f"ws://{a.address}/ws",
-        "--recipientUrl",
-        f"ws://{b.address}/ws",
-        "--mode",
-        "single-chat",
-        "--connections",
-        40,
-        "--sendQpsPerConn",
-        10,
-        "--durationSeconds",
-        5,
-        "--payloadBytes",
-        128,
-    )
+    report = stage.load(a, to=b, mode="single-chat", connections=40, sendQpsPerConn=10, durationSeconds=5, payloadBytes=128)
     nothing_wrong(report, 500)
     return f"{report['deliveries']} messages from node to node: {faults(report)}; p50 {ms(report, 'p50')}, p99 {ms(report, 'p99')} (bar 5 ms, quiet machine)"
 

