@@ -8,6 +8,7 @@ from collections.abc import Callable
 from stage import Missing
 
 ALL = []
+DIED = "A NODE DIED:"
 
 
 @dataclasses.dataclass
@@ -36,10 +37,10 @@ def item(id, title, full=False):
 
 def play(each, stage):
     """(verdict, what was seen, seconds). Verdicts: PASS, FAIL, NOT HERE, SKIP. What fails is played once more, because hooks
-    have 150 ms and a busy machine may need longer; the first failure is told."""
+    have 150 ms and a busy machine may need longer; the first failure is told. A node that died is never given a second try."""
     start = time.monotonic()
     verdict, seen = attempt(each, stage)
-    if verdict == "FAIL":
+    if verdict == "FAIL" and DIED not in seen:
         first = seen
         verdict, seen = attempt(each, stage)
         seen = f"{seen} [second try; the first: {first}]"
@@ -47,14 +48,20 @@ def play(each, stage):
 
 
 def attempt(each, stage):
+    died = ""
     try:
         with stage() as made:
-            return "PASS", each.run(made)
-    except NotHere as reason:
-        return "NOT HERE", str(reason)
+            try:
+                verdict, seen = "PASS", each.run(made)
+            except NotHere as reason:
+                verdict, seen = "NOT HERE", str(reason)
+            finally:
+                died = made.died()
+        return ("FAIL", f"{DIED} {died}") if died else (verdict, seen)
     except Missing as missing:
         return "SKIP", f"{missing} is missing"
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)
         line = next((frame for frame in reversed(where) if "acceptance" in frame.filename), where[-1])
-        return "FAIL", f"{type(error).__name__} {error} ({line.filename.rsplit('/', 1)[-1]}:{line.lineno}: {line.line})"
+        died = died and f" {DIED} {died}"
+        return "FAIL", f"{type(error).__name__} {error}{died} ({line.filename.rsplit('/', 1)[-1]}:{line.lineno}: {line.line})"

@@ -32,9 +32,11 @@ class Node:
     def __init__(self, stage, name, environment):
         self.stage, self.name, self.environment = stage, name, environment
         self.address = f"127.0.0.1:{environment['PORT']}"
+        stage.started.append(self)
         self.begin()
 
     def begin(self):
+        self.ended_by_us = False
         self.process = self.stage.processes.start(self.name, [self.stage.program, "gateway"], self.environment)
         self.stage.processes.started(self.name, self.process, f"http://{self.address}/readyz")
 
@@ -49,11 +51,13 @@ class Node:
         return total
 
     def kill(self):
+        self.ended_by_us = True
         self.process.kill()
         self.process.wait()
 
     def stop(self):
         """SIGTERM; returns at once."""
+        self.ended_by_us = True
         self.process.send_signal(signal.SIGTERM)
 
     def log(self):
@@ -76,7 +80,14 @@ class Stage(contextlib.ExitStack):
         self.backend = Backend(t1=self.t1, t2=self.t2)
         self.callback(self.backend.shutdown)
         self.redis_port, self.kafka, self.mock_url = None, None, None
-        self.count = 0
+        self.count, self.started = 0, []
+
+    def died(self):
+        """What a node said last that ended though nobody ended it; "" when none did."""
+        for node in self.started:
+            if not node.ended_by_us and node.process.poll() is not None:
+                return f"{node.name} ended with {node.process.returncode}: {node.log()[-600:]}"
+        return ""
 
     def redis(self):
         self.redis_port = tools.free_port()
