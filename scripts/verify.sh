@@ -21,7 +21,8 @@ done
 
 # package: command that shows it is there, or none when only dpkg can tell.
 PACKAGES="build-essential:make pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server
-nginx-light:nginx python3-yaml: default-jre-headless:java maven:mvn faketime:faketime chromium:chromium"
+nginx-light:nginx python3-yaml: python3-venv: default-jre-headless:java maven:mvn faketime:faketime chromium:chromium
+shellcheck:shellcheck prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli"
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOG=$(mktemp) || exit 1
 trap 'rm -f "$LOG"' EXIT
@@ -110,6 +111,10 @@ run_all() {
   browser_test
   step autobahn scripts/autobahn.sh
   step deploy tests/deploy/check.py
+  step monitoring tests/deploy/monitoring.py
+  if [ "$RELEASE" = 1 ]; then step acceptance scripts/acceptance.sh --quick; else skip acceptance "no release build"; fi
+  # Parts of those steps say so when they are skipped; the summary tells it again.
+  command -v kubectl >/dev/null || NOTES+=("SKIP kustomize (inside deploy): kubectl is missing")
 }
 
 set_up
