@@ -1,0 +1,4 @@
+/** @packageDocumentation Client SDK for a MICS gateway: web pages and Node. */
+export { MicsClient, type MicsClientDeps } from './mics_client.js';
+export { AesGcmMessageCrypto } from './webcrypto.js';
+export * from './shared.js';
