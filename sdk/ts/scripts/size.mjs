@@ -6,6 +6,7 @@ async function size(label, code) {
   const { outputFiles } = await build({
     stdin: { contents: code, resolveDir: new URL('../dist', import.meta.url).pathname },
     bundle: true,
+    tsconfigRaw: '{}',
     minify: true,
     write: false,
     format: 'esm',
