@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ ! -e node_modules/.installed ] || [ package-lock.json -nt node_modules/.installed ]; then
-  npm ci --silent
+  npm ci --loglevel=error
   touch node_modules/.installed
 fi

@@ -19,6 +19,5 @@ export {
   type MicsSession,
   type TokenProvider,
 } from './options.js';
-export type { WebSocketLike } from './socket.js';
 export { uuidv7 } from './uuid.js';
 export { type Codec, utf8Decode, utf8Encode, WireError } from './wire.js';
