@@ -52,6 +52,8 @@ export interface MicsEventConsumerOptions extends MicsEventProcessorOptions {
   deadLetterTopicOf?: ((tenantId: string) => string) | false;
   /** Partitions handled at the same time; within one, events stay in order. 3. */
   concurrency?: number;
+  /** How long a topic that does not exist yet is waited for at the start, in milliseconds. 30000. */
+  topicWaitMs?: number;
   /** Told of every event after it was handled. */
   onResult?: (result: ProcessResult, topic: string) => void;
 }
@@ -61,7 +63,7 @@ export interface MicsEventConsumer {
   stop(): Promise<void>;
 }
 
-/** Starts reading, from the beginning of topics that this group has not read yet. */
+/** Starts reading, from the beginning of topics that this group has not read yet. Rejects when Kafka cannot be reached. */
 export async function startMicsEventConsumer(options: MicsEventConsumerOptions): Promise<MicsEventConsumer> {
   const { kafka, tenantIds, topicOf = eventTopicName, concurrency = 3 } = options;
   const processor = new MicsEventProcessor(options);
@@ -84,13 +86,29 @@ export async function startMicsEventConsumer(options: MicsEventConsumerOptions):
     options.onResult?.(result, topic);
   };
 
-  await Promise.all([consumer.connect(), producer?.connect()]);
-  await consumer.subscribe({ topics: [...tenants.keys()], fromBeginning: true });
-  await consumer.run({ partitionsConsumedConcurrently: concurrency, eachMessage });
-  return {
-    async stop() {
-      await consumer.disconnect();
-      await producer?.disconnect();
-    },
+  const stop = async (): Promise<void> => {
+    await consumer.disconnect();
+    await producer?.disconnect();
   };
+  try {
+    await Promise.all([consumer.connect(), producer?.connect()]);
+    await subscribe(() => consumer.subscribe({ topics: [...tenants.keys()], fromBeginning: true }), options.topicWaitMs);
+    await consumer.run({ partitionsConsumedConcurrently: concurrency, eachMessage });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { stop };
+}
+
+/** A tenant's topic may be made by its first event, or by asking for it: one that is missing is asked for again. */
+async function subscribe(attempt: () => Promise<void>, waitMs = 30_000): Promise<void> {
+  for (const end = Date.now() + waitMs; ; ) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if ((error as { type?: string }).type !== 'UNKNOWN_TOPIC_OR_PARTITION' || Date.now() > end) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
 }

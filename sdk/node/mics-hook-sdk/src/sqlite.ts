@@ -79,10 +79,7 @@ export class SqliteOfflineStore {
     const values = [tenantId, userId, after, deviceId, now - this.options.repeatForMs, limit + 1] as const;
     const rows = this.db.prepare(PAGE).all(...values) as { id: number; message: Uint8Array }[];
     const page = this.cut(rows.slice(0, limit));
-    const note = this.db.prepare('INSERT OR IGNORE INTO offline_answers (message_id, device, first_at) VALUES (?, ?, ?)');
-    this.db.exec('BEGIN');
-    for (const { id } of page) note.run(id, deviceId, now);
-    this.db.exec('COMMIT');
+    if (page.length > 0) this.noteAnswered(page.map(({ id }) => id), deviceId, now);
     const hasMore = page.length < rows.length;
     const nextCursor = hasMore ? String(page.at(-1)!.id) : '';
     return { ok: true, messages: page.map((row) => new Uint8Array(row.message)), hasMore, nextCursor };
@@ -92,6 +89,13 @@ export class SqliteOfflineStore {
   expire(): number {
     const { now, retentionMs } = this.options;
     return Number(this.db.prepare('DELETE FROM offline_messages WHERE stored_at < ?').run(now() - retentionMs).changes);
+  }
+
+  /** In one statement, and so in one write to the disk. */
+  private noteAnswered(ids: number[], deviceId: string, now: number): void {
+    const rows = ids.map(() => '(?, ?, ?)').join(', ');
+    const sql = `INSERT OR IGNORE INTO offline_answers (message_id, device, first_at) VALUES ${rows}`;
+    this.db.prepare(sql).run(...ids.flatMap((id) => [id, deviceId, now]));
   }
 
   private cut<T extends { message: Uint8Array }>(rows: T[]): T[] {
