@@ -5,7 +5,7 @@ import { randomBytes } from './wx.js';
 
 /**
  * AES-GCM with the envelope `0x01 | nonce (12) | tag (16) | ciphertext`; an empty body stays empty. Keys of 16, 24 or
- * 32 bytes. Nonces come from `wx.getRandomValues` (base library 2.15.0 or newer).
+ * 32 bytes. Nonces come from `wx.getRandomValues`.
  */
 export class AesGcmMessageCrypto extends EnvelopeCrypto {
   /** `random` replaces `wx.getRandomValues`; it must be cryptographically secure. */
