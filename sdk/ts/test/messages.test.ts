@@ -57,7 +57,7 @@ test('a lost ack is answered by the same message under the same id, and no more 
   let silent = 2;
   const { gateway, client } = await connected(
     { onMessage: (peer, m) => void (silent-- > 0 || peer.send({ ack: ack(m.msgId, { reason: 'duplicate' }) })) },
-    { ackTimeoutMs: 40 },
+    { ackTimeoutMs: 300 },
   );
   const result = await client.sendSingleChat({ toUserId: 'u2', msgBody: 'x' });
   expect(result).toMatchObject({ status: AckStatus.SENT, reason: 'duplicate' });
@@ -83,7 +83,7 @@ test('a connection lost before the ack: sent again in order, without using up an
 });
 
 test('sends wait while reconnecting, up to the deadline', async () => {
-  const { gateway, client } = await connected({}, { sendDeadlineMs: 150 });
+  const { gateway, client } = await connected({}, { sendDeadlineMs: 2000 });
   gateway.behaviour.onConnect = () => {};
   gateway.last.ws.terminate();
   await until('reconnecting', () => client.getState() === 'reconnecting');
@@ -196,7 +196,7 @@ test('encrypted bodies: same bytes at every attempt, opened in order, and what c
   const crypto = new AesGcmMessageCrypto(key);
   const { gateway, client, deliveries, bodies } = await connected(
     { onMessage: (peer, m) => void (gateway.messages.length > 1 && peer.send({ ack: ack(m.msgId) })) },
-    { messageCrypto: crypto, ackTimeoutMs: 50 },
+    { messageCrypto: crypto, ackTimeoutMs: 500 },
   );
   const [first, second] = await Promise.all([
     client.sendSingleChat({ toUserId: 'u2', msgBody: 'x'.repeat(100_000), msgId: 'large' }),

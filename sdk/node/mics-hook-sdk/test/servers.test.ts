@@ -48,6 +48,7 @@ async function start(kind: keyof typeof starters, options: Options = {}) {
   const server = await starters[kind]({
     tenantSecretProvider: (tenantId) => (tenantId === 't1' ? SECRET : undefined),
     handlers: {},
+    timeBudgetMs: 20_000,
     logger: (_, text, fields) => logged.push([text, fields]),
     ...options,
   });
@@ -215,7 +216,7 @@ test('other routes of Express and Fastify keep their parsers', async () => {
 test('hooks behind a body parser say so', async () => {
   const app = express();
   app.use(express.text({ type: '*/*' }));
-  app.use(sdk.micsHookExpress({ tenantSecretProvider: () => SECRET, handlers: allowing }));
+  app.use(sdk.micsHookExpress({ tenantSecretProvider: () => SECRET, handlers: allowing, timeBudgetMs: 20_000 }));
   const server = app.listen(0);
   await once(server, 'listening');
   cleanup.push(() => server.close());
@@ -227,7 +228,7 @@ test('hooks behind a body parser say so', async () => {
 test('raw bytes of a body parser are taken', async () => {
   const app = express();
   app.use(express.raw({ type: '*/*' }));
-  app.use(sdk.micsHookExpress({ tenantSecretProvider: () => SECRET, handlers: allowing }));
+  app.use(sdk.micsHookExpress({ tenantSecretProvider: () => SECRET, handlers: allowing, timeBudgetMs: 20_000 }));
   const server = app.listen(0);
   await once(server, 'listening');
   cleanup.push(() => server.close());

@@ -61,7 +61,7 @@ test('a drain is followed by a reconnect, a terminal code is not', async () => {
 test('a lost ack is repeated under the same id', async () => {
   const { gateway, client, params } = await setup(
     { onMessage: (peer, m) => void (gateway.messages.length > 1 && peer.send({ ack: ack(m.msgId) })) },
-    { ackTimeoutMs: 40 },
+    { ackTimeoutMs: 500 },
   );
   await client.connect(params);
   const result = await client.sendGroupChat({ groupId: 'g', msgBody: 'x' });
