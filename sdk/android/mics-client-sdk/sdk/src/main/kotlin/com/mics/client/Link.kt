@@ -28,6 +28,7 @@ internal sealed class LinkEvent {
 internal class Link(private val client: OkHttpClient, url: HttpUrl) {
     /** Full when the connection's coroutine is behind; then the socket is not read, and the gateway waits. */
     private val events = Channel<LinkEvent>(INBOX)
+    private val listener = Listener(events)
     private val socket: WebSocket
 
     val inbox: ReceiveChannel<LinkEvent> get() = events
@@ -37,7 +38,7 @@ internal class Link(private val client: OkHttpClient, url: HttpUrl) {
     val early = ArrayList<ServerFrame>()
 
     init {
-        socket = client.newWebSocket(Request.Builder().url(url).build(), Listener(events))
+        socket = client.newWebSocket(Request.Builder().url(url).build(), listener)
     }
 
     /** Room for another message. The client library keeps what the network does not take, without telling. */
@@ -53,14 +54,18 @@ internal class Link(private val client: OkHttpClient, url: HttpUrl) {
         socket.close(1000, null)
     }
 
-    /** Gives the socket up without a word. */
+    /** Gives the socket up without a word; only our half of a close handshake may still go out. */
     fun abandon() {
         events.cancel()
-        socket.cancel()
+        if (!listener.closing) socket.cancel()
     }
 
     private class Listener(private val events: Channel<LinkEvent>) : WebSocketListener() {
         private var open = false
+
+        @Volatile
+        var closing = false
+            private set
 
         override fun onOpen(webSocket: WebSocket, response: Response) {
             open = true
@@ -76,12 +81,15 @@ internal class Link(private val client: OkHttpClient, url: HttpUrl) {
         }
 
         override fun onClosing(webSocket: WebSocket, code: Int, reason: String) {
+            closing = true
             // 1005 means that no code was given; it must not be put on the wire.
             webSocket.close(if (code == 1005) 1000 else code, null)
             events.trySendBlocking(LinkEvent.Ended(MicsException.Closed(code, reason)))
         }
 
+        /** Can come before [onClosing] is through, on another thread. */
         override fun onClosed(webSocket: WebSocket, code: Int, reason: String) {
+            events.trySendBlocking(LinkEvent.Ended(MicsException.Closed(code, reason)))
             events.close()
         }
 
