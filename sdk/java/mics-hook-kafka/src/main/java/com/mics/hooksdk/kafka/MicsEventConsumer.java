@@ -2,7 +2,6 @@ package com.mics.hooksdk.kafka;
 
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.mics.contracts.hook.v1.MqEvent;
-import com.mics.hooksdk.MicsTopics;
 import com.mics.hooksdk.MqEventSigner;
 import java.lang.System.Logger.Level;
 import java.time.Duration;
@@ -45,7 +44,7 @@ public final class MicsEventConsumer implements Runnable, AutoCloseable {
         this.handler = handler;
         this.options = options;
         tenantOfTopic = options.tenantSecrets().keySet().stream()
-                .collect(Collectors.toMap(MicsTopics::eventTopicName, tenant -> tenant));
+                .collect(Collectors.toMap(options.topicOf(), tenant -> tenant));
     }
 
     @Override

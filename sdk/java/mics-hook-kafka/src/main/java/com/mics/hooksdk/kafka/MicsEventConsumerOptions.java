@@ -1,8 +1,10 @@
 package com.mics.hooksdk.kafka;
 
+import com.mics.hooksdk.MicsTopics;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Properties;
+import java.util.function.UnaryOperator;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -16,9 +18,15 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * @param maxAttempts times the handler is called with an event that fails.
  * @param retryDelay pause before the second call; doubles each time, 5 s at most.
  * @param processed which events were handled.
+ * @param topicOf a tenant's topic; only other than {@link MicsTopics#eventTopicName} when events are copied elsewhere.
  */
 public record MicsEventConsumerOptions(
-        Map<String, String> tenantSecrets, boolean requireSign, int maxAttempts, Duration retryDelay, ProcessedEvents processed) {
+        Map<String, String> tenantSecrets,
+        boolean requireSign,
+        int maxAttempts,
+        Duration retryDelay,
+        ProcessedEvents processed,
+        UnaryOperator<String> topicOf) {
 
     public MicsEventConsumerOptions {
         tenantSecrets = Map.copyOf(tenantSecrets);
@@ -30,11 +38,23 @@ public record MicsEventConsumerOptions(
     /** Signatures required, 3 attempts, 200 ms, the last 100 000 events remembered in memory. */
     public static MicsEventConsumerOptions of(Map<String, String> tenantSecrets) {
         return new MicsEventConsumerOptions(
-                tenantSecrets, true, 3, Duration.ofMillis(200), ProcessedEvents.inMemory(100_000));
+                tenantSecrets, true, 3, Duration.ofMillis(200), ProcessedEvents.inMemory(100_000), MicsTopics::eventTopicName);
     }
 
     public MicsEventConsumerOptions withRequireSign(boolean value) {
-        return new MicsEventConsumerOptions(tenantSecrets, value, maxAttempts, retryDelay, processed);
+        return new MicsEventConsumerOptions(tenantSecrets, value, maxAttempts, retryDelay, processed, topicOf);
+    }
+
+    public MicsEventConsumerOptions withAttempts(int attempts, Duration delay) {
+        return new MicsEventConsumerOptions(tenantSecrets, requireSign, attempts, delay, processed, topicOf);
+    }
+
+    public MicsEventConsumerOptions withProcessed(ProcessedEvents value) {
+        return new MicsEventConsumerOptions(tenantSecrets, requireSign, maxAttempts, retryDelay, value, topicOf);
+    }
+
+    public MicsEventConsumerOptions withTopicOf(UnaryOperator<String> value) {
+        return new MicsEventConsumerOptions(tenantSecrets, requireSign, maxAttempts, retryDelay, processed, value);
     }
 
     /** Settings of the Kafka consumer that {@link MicsEventConsumer} relies on; add security settings as needed. */
