@@ -46,8 +46,11 @@ public final class MicsHookHttpServer implements AutoCloseable {
         server.createContext("/", this::answer);
     }
 
+    /** Begins to answer; returns after a warm-up of less than a second or so, when answers are quick. */
     public void start() {
+        processor.warmUp();
         server.start();
+        WarmUp.http(server.getAddress());
     }
 
     /** The address in use. */

@@ -36,7 +36,9 @@ public class MicsHookAutoConfiguration {
     @Bean(destroyMethod = "close")
     @ConditionalOnMissingBean
     MicsHookProcessor micsHookProcessor(MicsHookHandler handler, MicsHookServerOptions options) {
-        return new MicsHookProcessor(handler, options);
+        MicsHookProcessor processor = new MicsHookProcessor(handler, options);
+        processor.warmUp();
+        return processor;
     }
 
     @Bean
