@@ -8,10 +8,12 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * Answers hook requests, whatever server they came through: decodes, checks tenant, signature, time and repetition, and
@@ -30,6 +32,7 @@ public final class MicsHookProcessor implements AutoCloseable {
     private final MicsHookServerOptions options;
     private final RequestGuard guard;
     private final ThreadPoolExecutor handlers;
+    private final AtomicLong nextWarning = new AtomicLong(System.nanoTime());
 
     /** What to answer: an HTTP status and a body, which is empty unless the status is 200. */
     public record Reply(int status, byte[] body) {
@@ -96,14 +99,14 @@ public final class MicsHookProcessor implements AutoCloseable {
         try {
             answer = handlers.submit(() -> parsed.answer().from(handler));
         } catch (RejectedExecutionException e) {
-            LOG.log(Level.WARNING, "{0}: all handler threads are busy", operation);
+            warn("all handler threads are busy", operation);
             return Reply.empty(503);
         }
         try {
             return new Reply(200, answer.get(options.handlerBudget().toNanos(), TimeUnit.NANOSECONDS));
         } catch (TimeoutException e) {
             answer.cancel(true);
-            LOG.log(Level.WARNING, "{0}: no answer within {1}", operation, options.handlerBudget());
+            warn("no answer within " + options.handlerBudget(), operation);
             return Reply.empty(503);
         } catch (ExecutionException e) {
             LOG.log(Level.ERROR, operation + ": the handler failed", e.getCause());
@@ -115,13 +118,22 @@ public final class MicsHookProcessor implements AutoCloseable {
         }
     }
 
+    /** At most one line in five seconds: an overload must not be made worse by its log. */
+    private void warn(String what, HookOperation operation) {
+        long now = System.nanoTime();
+        long due = nextWarning.get();
+        if (now - due >= 0 && nextWarning.compareAndSet(due, now + TimeUnit.SECONDS.toNanos(5))) {
+            LOG.log(Level.WARNING, "{0}: {1}", operation, what);
+        }
+    }
+
     /** Interrupts handlers at work and takes no more. */
     @Override
     public void close() {
         handlers.shutdownNow();
     }
 
-    private static java.util.concurrent.ThreadFactory threadFactory() {
+    private static ThreadFactory threadFactory() {
         AtomicInteger number = new AtomicInteger();
         return task -> {
             Thread thread = new Thread(task, "mics-hook-handler-" + number.incrementAndGet());
