@@ -18,9 +18,18 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Proxy;
 import java.net.URI;
+import java.net.URISyntaxException;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.UUID;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /**
  * Has the virtual machine load and compile what answering takes, before the gateway asks. Without it the first requests
@@ -28,7 +37,8 @@ import java.util.UUID;
  */
 final class WarmUp {
     private static final int ROUNDS = 400;
-    private static final int HTTP_ROUNDS = 60;
+    private static final int HTTP_CLIENTS = 16;
+    private static final int HTTP_ROUNDS = 20;
 
     private WarmUp() {}
 
@@ -49,24 +59,41 @@ final class WarmUp {
 
     /** Sends requests without a tenant to a server on this machine; they are refused before the handler. */
     static void http(InetSocketAddress address) {
-        InetAddress host = address.getAddress().isAnyLocalAddress() ? InetAddress.getLoopbackAddress() : address.getAddress();
+        ExecutorService clients = Executors.newFixedThreadPool(HTTP_CLIENTS);
         try {
-            for (int round = 0; round < HTTP_ROUNDS; round++) {
-                URI uri = new URI("http", null, host.getHostAddress(), address.getPort(), HookOperation.AUTH.path(), null, null);
-                HttpURLConnection connection = (HttpURLConnection) uri.toURL().openConnection(Proxy.NO_PROXY);
-                connection.setConnectTimeout(1000);
-                connection.setReadTimeout(1000);
-                connection.setRequestMethod("POST");
-                connection.setRequestProperty("Content-Type", MicsHookProcessor.CONTENT_TYPE);
-                connection.setDoOutput(true);
-                connection.getOutputStream().write(AuthRequest.newBuilder().setToken("x").build().toByteArray());
-                try (InputStream in = connection.getInputStream()) {
-                    in.readAllBytes();
-                }
+            List<Future<?>> done = new ArrayList<>();
+            for (int client = 0; client < HTTP_CLIENTS; client++) {
+                done.add(clients.submit(() -> http(address, HTTP_ROUNDS)));
             }
-        } catch (IOException | java.net.URISyntaxException e) {
+            for (Future<?> future : done) {
+                future.get(5, TimeUnit.SECONDS);
+            }
+        } catch (ExecutionException | TimeoutException e) {
             System.getLogger(WarmUp.class.getName()).log(System.Logger.Level.DEBUG, "no warm-up over HTTP", e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        } finally {
+            clients.shutdownNow();
         }
+    }
+
+    private static Void http(InetSocketAddress address, int rounds) throws IOException, URISyntaxException {
+        InetAddress host = address.getAddress().isAnyLocalAddress() ? InetAddress.getLoopbackAddress() : address.getAddress();
+        URI uri = new URI("http", null, host.getHostAddress(), address.getPort(), HookOperation.AUTH.path(), null, null);
+        byte[] body = AuthRequest.newBuilder().setToken("x").build().toByteArray();
+        for (int round = 0; round < rounds; round++) {
+            HttpURLConnection connection = (HttpURLConnection) uri.toURL().openConnection(Proxy.NO_PROXY);
+            connection.setConnectTimeout(1000);
+            connection.setReadTimeout(1000);
+            connection.setRequestMethod("POST");
+            connection.setRequestProperty("Content-Type", MicsHookProcessor.CONTENT_TYPE);
+            connection.setDoOutput(true);
+            connection.getOutputStream().write(body);
+            try (InputStream in = connection.getInputStream()) {
+                in.readAllBytes();
+            }
+        }
+        return null;
     }
 
     private static Map<HookOperation, byte[]> requests(String secret) {

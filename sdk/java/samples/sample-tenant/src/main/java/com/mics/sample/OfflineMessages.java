@@ -29,11 +29,15 @@ public final class OfflineMessages implements AutoCloseable {
     private final Thread reader;
     private final ScheduledExecutorService purger = Executors.newSingleThreadScheduledExecutor();
 
-    public OfflineMessages(SampleConfig config) throws SQLException {
+    public OfflineMessages(SampleConfig config) throws Exception {
         database = JdbcConnectionPool.create(config.databaseUrl(), "sa", "");
         database.setMaxConnections(16);
         store = new JdbcOfflineMessageStore(database);
         store.createTable();
+        // The first queries of a process are slow; the first user shall not wait for them.
+        for (int i = 0; i < 50; i++) {
+            store.page("warm-up", "nobody", "", 100);
+        }
         letters = new KafkaProducer<>(MicsEventConsumerOptions.producerProperties(config.kafkaBrokers()));
         MicsEventConsumerOptions options =
                 MicsEventConsumerOptions.of(config.tenantSecrets()).withRequireSign(config.requireSign());

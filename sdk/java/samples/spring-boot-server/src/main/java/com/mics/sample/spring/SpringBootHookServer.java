@@ -5,7 +5,6 @@ import com.mics.hooksdk.MicsHookServerOptions;
 import com.mics.sample.OfflineMessages;
 import com.mics.sample.SampleConfig;
 import com.mics.sample.SampleTenant;
-import java.sql.SQLException;
 import org.springframework.beans.factory.ObjectProvider;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
@@ -36,7 +35,7 @@ public class SpringBootHookServer {
     /** Only with {@code OFFLINE_USE_HOOK_PULL=true} and {@code KAFKA_BROKERS}. */
     @Bean
     @ConditionalOnExpression("${OFFLINE_USE_HOOK_PULL:false} and '${KAFKA_BROKERS:}' != ''")
-    OfflineMessages offlineMessages(SampleConfig config) throws SQLException {
+    OfflineMessages offlineMessages(SampleConfig config) throws Exception {
         return new OfflineMessages(config);
     }
 
