@@ -50,7 +50,7 @@ public final class MicsHookHttpServer implements AutoCloseable {
     public void start() {
         processor.warmUp();
         server.start();
-        WarmUp.http(server.getAddress());
+        processor.warmUp(server.getAddress(), HookOperation.AUTH.path());
     }
 
     /** The address in use. */

@@ -2,6 +2,7 @@ package com.mics.hooksdk;
 
 import com.google.protobuf.InvalidProtocolBufferException;
 import java.lang.System.Logger.Level;
+import java.net.InetSocketAddress;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.ExecutionException;
@@ -70,6 +71,17 @@ public final class MicsHookProcessor implements AutoCloseable {
      */
     public void warmUp() {
         WarmUp.processor();
+    }
+
+    /**
+     * The same over HTTP, for the server around this processor. For those who write one of their own; does nothing when
+     * the address does not speak plain HTTP.
+     *
+     * @param address where this process listens; a wildcard address stands for loopback.
+     * @param path the path of {@code /auth} there.
+     */
+    public void warmUp(InetSocketAddress address, String path) {
+        WarmUp.http(address, path);
     }
 
     /** Answers one request. Never throws; waits for the handler, at most for its time. */

@@ -57,13 +57,13 @@ final class WarmUp {
         }
     }
 
-    /** Sends requests without a tenant to a server on this machine; they are refused before the handler. */
-    static void http(InetSocketAddress address) {
+    /** Sends requests without a tenant to this process's own server; they are refused before the handler. */
+    static void http(InetSocketAddress address, String path) {
         ExecutorService clients = Executors.newFixedThreadPool(HTTP_CLIENTS);
         try {
             List<Future<?>> done = new ArrayList<>();
             for (int client = 0; client < HTTP_CLIENTS; client++) {
-                done.add(clients.submit(() -> http(address, HTTP_ROUNDS)));
+                done.add(clients.submit(() -> http(address, path, HTTP_ROUNDS)));
             }
             for (Future<?> future : done) {
                 future.get(5, TimeUnit.SECONDS);
@@ -77,9 +77,9 @@ final class WarmUp {
         }
     }
 
-    private static Void http(InetSocketAddress address, int rounds) throws IOException, URISyntaxException {
+    private static Void http(InetSocketAddress address, String path, int rounds) throws IOException, URISyntaxException {
         InetAddress host = address.getAddress().isAnyLocalAddress() ? InetAddress.getLoopbackAddress() : address.getAddress();
-        URI uri = new URI("http", null, host.getHostAddress(), address.getPort(), HookOperation.AUTH.path(), null, null);
+        URI uri = new URI("http", null, host.getHostAddress(), address.getPort(), path, null, null);
         byte[] body = AuthRequest.newBuilder().setToken("x").build().toByteArray();
         for (int round = 0; round < rounds; round++) {
             HttpURLConnection connection = (HttpURLConnection) uri.toURL().openConnection(Proxy.NO_PROXY);

@@ -4,6 +4,8 @@ import com.mics.hooksdk.HookOperation;
 import com.mics.hooksdk.MicsHookHandler;
 import com.mics.hooksdk.MicsHookProcessor;
 import com.mics.hooksdk.MicsHookServerOptions;
+import jakarta.servlet.ServletContext;
+import java.net.InetSocketAddress;
 import java.util.stream.Stream;
 import org.springframework.boot.autoconfigure.AutoConfiguration;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnBean;
@@ -11,6 +13,8 @@ import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean
 import org.springframework.boot.autoconfigure.condition.ConditionalOnWebApplication;
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
 import org.springframework.boot.web.servlet.ServletRegistrationBean;
+import org.springframework.boot.web.servlet.context.ServletWebServerInitializedEvent;
+import org.springframework.context.ApplicationListener;
 import org.springframework.context.annotation.Bean;
 
 /** Serves the four hook paths as soon as the application has a {@link MicsHookHandler} bean. */
@@ -51,5 +55,18 @@ public class MicsHookAutoConfiguration {
         // Loaded at the start: the first request has 150 ms like any other.
         servlet.setLoadOnStartup(1);
         return servlet;
+    }
+
+    /** The web server's part of the first request takes its time, too. */
+    @Bean
+    ApplicationListener<ServletWebServerInitializedEvent> micsHookWarmUp(
+            MicsHookProcessor processor, MicsHookProperties properties, ServletContext context) {
+        String path = context.getContextPath() + properties.basePath() + HookOperation.AUTH.path();
+        return event -> {
+            // A server of its own for management has a name.
+            if (event.getApplicationContext().getServerNamespace() == null) {
+                processor.warmUp(new InetSocketAddress(event.getWebServer().getPort()), path);
+            }
+        };
     }
 }
