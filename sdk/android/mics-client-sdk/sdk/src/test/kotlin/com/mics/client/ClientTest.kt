@@ -35,8 +35,11 @@ class ClientTest {
     private val gateway = FakeGateway()
     private val scope = CoroutineScope(Dispatchers.Default)
     private val clients = ArrayList<MicsClient>()
+
+    /** Short pauses. Times that a busy machine could exceed are long; tests that wait for one have a short one of their own. */
     private val fast = MicsClientOptions(
-        ackTimeout = Duration.ofMillis(150),
+        connectTimeout = Duration.ofSeconds(20),
+        ackTimeout = Duration.ofSeconds(20),
         reconnectMinDelay = Duration.ofMillis(20),
         reconnectMaxDelay = Duration.ofMillis(100),
     )
@@ -90,7 +93,9 @@ class ClientTest {
     fun `a lost ack is followed by the same message under the same id`() = runBlocking {
         val seen = AtomicInteger()
         gateway.onFrame = { if (it.hasMessage() && seen.incrementAndGet() == 3) ack(it.message.msgId) }
-        val client = client(fast.copy(messageCrypto = AesGcmMessageCrypto(ByteArray(16))))
+        val client = client(
+            fast.copy(ackTimeout = Duration.ofMillis(150), maxSendAttempts = 100, messageCrypto = AesGcmMessageCrypto(ByteArray(16))),
+        )
         client.connect(params())
         val ack = client.sendGroupChat("g", "text".toByteArray())
         assertEquals(AckStatus.SENT, ack.status)
@@ -103,7 +108,7 @@ class ClientTest {
     @Test
     fun `silence ends with a local ack`() = runBlocking {
         gateway.onFrame = {}
-        val client = client()
+        val client = client(fast.copy(ackTimeout = Duration.ofMillis(150)))
         client.connect(params())
         val ack = client.sendSingleChat("u2", ByteArray(1), "mine")
         assertEquals(listOf("mine", AckStatus.FAILED, "ack timeout"), listOf(ack.msgId, ack.status, ack.reason))
@@ -126,7 +131,7 @@ class ClientTest {
         gateway.onFrame = { if (number > 0) answer(it) }
         val number = AtomicInteger()
         // One attempt only: the one that the close cut short must not count.
-        val client = client(fast.copy(maxSendAttempts = 1, ackTimeout = Duration.ofSeconds(20)))
+        val client = client(fast.copy(maxSendAttempts = 1))
         val closes = closes(client)
         client.connect(params { "token-${number.getAndIncrement()}" })
         val acks = (0 until 20).map { client.sendSingleChatAsync("u2", "m$it".toByteArray()) }
@@ -158,7 +163,7 @@ class ClientTest {
     fun `terminal codes end a client, with an outcome for what was under way`() = runBlocking {
         gateway.onFrame = {}
         for (code in listOf(4001, 4002, 4409, 4410)) {
-            val client = client(fast.copy(ackTimeout = Duration.ofSeconds(20)))
+            val client = client()
             val closes = closes(client)
             client.connect(params())
             val before = gateway.handshakes.size
@@ -177,14 +182,15 @@ class ClientTest {
     @Test
     fun `a silent gateway is given up`() = runBlocking {
         gateway.onFrame = { if (number > 0) answer(it) }
-        val client = client(fast.copy(heartbeatInterval = Duration.ofMillis(100), watchdogSlack = Duration.ofMillis(50)))
+        val client = client(fast.copy(heartbeatInterval = Duration.ofMillis(200), watchdogSlack = Duration.ofSeconds(2)))
         val closes = closes(client)
         client.connect(params())
         gateway.next()
         assertEquals(1, gateway.next().number)
         assertEquals(1006, closes.poll(10, TimeUnit.SECONDS)!!.code)
         client.awaitState(MicsClientState.CONNECTED)
-        delay(1000)
+        // Longer than the silence that ended the first connection.
+        delay(3500)
         assertEquals(2, gateway.handshakes.size, "pongs keep a connection")
     }
 
@@ -220,9 +226,11 @@ class ClientTest {
     @Test
     fun `a gateway that does not answer is left in time`() = runBlocking {
         gateway.onOpen = {}
-        val client = client(fast.copy(connectTimeout = Duration.ofMillis(300)))
-        assertTrue(failure { client.connect(params()) } is MicsException.ConnectTimeout)
+        val hasty = client(fast.copy(connectTimeout = Duration.ofSeconds(3)))
+        assertTrue(failure { hasty.connect(params()) } is MicsException.ConnectTimeout)
         assertEquals(1006, gateway.next().closeCode(), "the socket is not left open")
+        assertEquals(MicsClientState.DISCONNECTED, hasty.state.value)
+        val client = client()
         gateway.refuse = 503
         assertEquals(503, (failure { client.connect(params()) } as MicsException.HttpRefused).status)
         assertTrue(failure { client.connect(params { error("no token") }) } is MicsException.TokenFailed)
@@ -297,7 +305,7 @@ class ClientTest {
 
     @Test
     fun `sends while reconnecting wait, up to their deadline`() = runBlocking {
-        val client = client(fast.copy(sendDeadline = Duration.ofSeconds(2)))
+        val client = client(fast.copy(sendDeadline = Duration.ofSeconds(3)))
         client.connect(params())
         gateway.refuse = 503
         gateway.next().socket.close(4200, "server draining")
@@ -313,7 +321,7 @@ class ClientTest {
     @Test
     fun `an id in flight is not taken twice, blank targets not at all`() = runBlocking {
         gateway.onFrame = {}
-        val client = client(fast.copy(ackTimeout = Duration.ofSeconds(20)))
+        val client = client()
         client.connect(params())
         val first = client.sendSingleChatAsync("u2", ByteArray(1), "id")
         val session = gateway.next()
