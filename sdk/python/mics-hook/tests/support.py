@@ -14,7 +14,11 @@ SECRET = "dev-secret-t1"
 
 
 def meta(**changes: Any) -> hook.HookMeta:
-    values = {"tenant_id": "t1", "request_id": uuid.uuid4().hex, "timestamp_ms": int(time.time() * 1000)}
+    values: dict[str, Any] = {
+        "tenant_id": "t1",
+        "request_id": uuid.uuid4().hex,
+        "timestamp_ms": int(time.time() * 1000),
+    }
     return hook.HookMeta(**(values | changes))
 
 

@@ -14,7 +14,7 @@ SECRET = "s"
 
 def event(**changes: Any) -> hook.MqEvent:
     message = hook.MessageRequest(msg_id="m1", user_id="u1", to_user_id="u2", msg_body=b"hello")
-    values = {
+    values: dict[str, Any] = {
         "tenant_id": "t1",
         "event_type": hook.OFFLINE_MESSAGE,
         "msg_id": "m1",
@@ -69,14 +69,20 @@ async def test_an_event_is_handled_once() -> None:
 
 async def test_other_recipients_types_and_restarted_ids_are_other_events() -> None:
     rig = Rig()
-    others = [{}, {"to_user_id": "u3"}, {"event_type": hook.GROUP_CHAT_MSG}, {"device_id": "d2"}, {"timestamp": 1}]
+    others: list[dict[str, Any]] = [
+        {},
+        {"to_user_id": "u3"},
+        {"event_type": hook.GROUP_CHAT_MSG},
+        {"device_id": "d2"},
+        {"timestamp": 1},
+    ]
     for changes in others:
         assert await rig.processor.process(b"u1", value(event(**changes))) is hook.Outcome.HANDLED
 
 
 async def test_connection_events_are_told_apart_by_their_connection() -> None:
     rig = Rig()
-    on = {"event_type": hook.CONNECT_ONLINE, "msg_id": ""}
+    on: dict[str, Any] = {"event_type": hook.CONNECT_ONLINE, "msg_id": ""}
     outcomes = [await rig.processor.process(b"u1", value(event(**on, trace_id=trace))) for trace in ("a", "b", "a")]
     assert outcomes == [hook.Outcome.HANDLED, hook.Outcome.HANDLED, hook.Outcome.DUPLICATE]
 

@@ -161,9 +161,8 @@ class MicsHookApp:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             operation = self._route(scope)
-            body = await asyncio.wait_for(
-                _read(scope, receive, self._options.max_body_bytes), self._options.read_timeout
-            )
+            reading = _read(scope, receive, self._options.max_body_bytes)
+            body = await asyncio.wait_for(reading, self._options.read_timeout)
             answer = await self._answer(operation, body)
         except _HttpError as e:
             await _respond(send, e.status, "text/plain", str(e).encode())
@@ -185,7 +184,7 @@ class MicsHookApp:
             raise _HttpError(415, f"need {PROTOBUF}")
         return operation
 
-    async def _answer(self, operation: _Operation[Any, Any], body: bytes) -> Message:
+    async def _answer(self, operation: _Operation[Any, Any], body: bytes) -> Any:
         try:
             request = operation.request.FromString(body)
         except DecodeError:
@@ -208,10 +207,15 @@ class MicsHookApp:
         secret = await _awaited(o.tenant_secret_provider(meta.tenant_id))
         if not secret or not secret.strip():
             return "unknown tenant"
-        if not meta.sign:
-            return "invalid sign" if o.require_sign else ""
-        if not verify_hook_body(secret, meta, body):
+        if not meta.sign and not o.require_sign:
+            return ""
+        if not meta.sign or not verify_hook_body(secret, meta, body):
             return "invalid sign"
+        return await self._staleness(meta)
+
+    async def _staleness(self, meta: HookMeta) -> str:
+        """Why a well signed request is too old or was seen before; empty when it is neither."""
+        o = self._options
         if o.freshness_window <= 0:
             return ""
         if abs(time.time() - meta.timestamp_ms / 1000) > o.freshness_window:
@@ -242,7 +246,7 @@ def create_mics_hook_app(options: HookServerOptions) -> MicsHookApp:
 
 
 async def _call(handler: Handler[Any, Any], request: Message) -> Any:
-    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None)):
+    if inspect.iscoroutinefunction(handler):
         return await handler(request)
     return await _awaited(await asyncio.to_thread(handler, request))
 
