@@ -70,7 +70,7 @@ def test_identity_is_encoded_and_replaces_what_was_there() -> None:
     assert url == "ws://h:8080/ws?a=1&tenantId=t1&token=valid%3Au1&deviceId=my%20dev%2B%26%3D"
 
 
-@pytest.mark.parametrize("bad", ["", "localhost:8080/ws", "http://h/ws", "/ws", "ws://"])
+@pytest.mark.parametrize("bad", ["", "localhost:8080/ws", "http://h/ws", "/ws", "ws://", "ws://h:x/ws", "ws://[::1/ws"])
 def test_only_websocket_addresses_are_taken(bad: str) -> None:
     with pytest.raises(InvalidArgumentError):
         build_url(bad, "t", "k", "d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from ._proto.mics_message_pb2 import MessageAck, MessageRequest
@@ -107,3 +108,33 @@ async def outcome_within(entry: Entry, seconds: float) -> MessageAck:
         return await asyncio.wait_for(entry.outcome, max(seconds, 0))
     except asyncio.TimeoutError:
         raise SendDeadlineError("send deadline passed") from None
+
+
+class Outbox:
+    """What is to be written, in order. It outlives connections: a new one starts with all that has no ack yet."""
+
+    def __init__(self, flight: InFlight, encode: Callable[[Entry], bytes]) -> None:
+        self._flight = flight
+        self._encode = encode
+        self._queue: deque[Entry] = deque()
+        self._filled = asyncio.Event()
+
+    def push(self, entry: Entry) -> None:
+        """Lets a message be written next."""
+        self._queue.append(entry)
+        self._filled.set()
+
+    def restart(self) -> None:
+        """Begins again with all messages in flight."""
+        self._queue = deque(self._flight.rewind())
+        self._filled.set()
+
+    async def next_frame(self) -> bytes:
+        """The next frame to write; waits until there is one."""
+        while True:
+            while self._queue:
+                entry = self._queue.popleft()
+                if self._flight.holds(entry):
+                    return self._encode(entry)
+            self._filled.clear()
+            await self._filled.wait()

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from google.protobuf.message import DecodeError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from ._proto.mics_message_pb2 import ServerFrame
 from .errors import (
@@ -56,8 +56,12 @@ class Link:
 
 def build_url(base: str, tenant_id: str, token: str, device_id: str) -> str:
     """Puts the identity into the query of `base`; its other parameters stay. Holds the token: never log the result."""
-    parts = urlsplit(base)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        parts = urlsplit(base)
+        usable = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         raise InvalidArgumentError("url: need ws://host or wss://host")
     ours = [("tenantId", tenant_id), ("token", token), ("deviceId", device_id)]
     names = {name.lower() for name, _ in ours}
@@ -97,13 +101,14 @@ async def _attempt(params: ConnectParams, options: MicsClientOptions) -> Link:
         )
     except InvalidStatus as e:
         raise HttpRefusedError(e.response.status_code) from None
-    except InvalidURI:
-        raise InvalidArgumentError("url: need ws://host or wss://host") from None
     except ConnectionClosed as e:
         raise ClosedError(closed_info(e)) from None
     except (OSError, InvalidHandshake) as e:
         # These texts carry no part of the URL, hence no token.
         raise ConnectFailedError(f"connect failed: {e}") from None
+    except Exception as e:
+        # Rare ones (a proxy that needs another package, a host name that can't be encoded); their texts may.
+        raise ConnectFailedError(f"connect failed: {type(e).__name__}") from None
     try:
         return await _await_session(ws, options.logger)
     except BaseException:

@@ -1,38 +1,31 @@
 """The client an application holds: it connects, sends, tells events, and stays connected until told otherwise.
 
-One task (`_run`) owns the connection's life; while connected, four small tasks read, write, beat and watch.
+One task (`_run`) owns the connection's life; how one connection is used is in `_serving`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from collections import deque
 from contextlib import suppress
 from types import TracebackType
-
-from google.protobuf.message import DecodeError
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
 from . import _link
 from ._backoff import Backoff
 from ._callbacks import Callbacks
 from ._dedup import Dedup
 from ._ids import new_msg_id
-from ._inflight import Entry, InFlight, outcome_within
+from ._inflight import Entry, InFlight, Outbox, outcome_within
 from ._link import ConnectParams, Link
 from ._proto.mics_message_pb2 import (
     FAILED,
     GROUP_CHAT,
     SINGLE_CHAT,
     ClientFrame,
-    HeartbeatPing,
     MessageAck,
     MessageRequest,
     ServerFrame,
 )
+from ._serving import Serving, now_ms
 from .errors import (
     CloseAction,
     ClosedError,
@@ -75,12 +68,10 @@ class MicsClient(Callbacks):
         self._task: asyncio.Task[None] | None = None
         self._ended_by: CloseInfo | None = None
         self._flight = InFlight()
-        self._outbox: deque[Entry] = deque()
-        self._outbox_filled = asyncio.Event()
+        self._outbox = Outbox(self._flight, self._encode)
         self._slots = asyncio.Semaphore(self._options.max_in_flight)
         self._waiting = 0
         self._dedup = Dedup(self._options.dedup_window)
-        self._last_frame = 0.0
         #: Counters since the client was made.
         self.stats = ClientStats()
 
@@ -181,7 +172,7 @@ class MicsClient(Callbacks):
         try:
             self._must_be_alive()
             entry = self._flight.add(request)
-            self._queue(entry)
+            self._outbox.push(entry)
             try:
                 return await outcome_within(entry, deadline - asyncio.get_running_loop().time())
             finally:
@@ -207,10 +198,6 @@ class MicsClient(Callbacks):
             raise SendDeadlineError("send deadline passed") from None
         finally:
             self._waiting -= 1
-
-    def _queue(self, entry: Entry) -> None:
-        self._outbox.append(entry)
-        self._outbox_filled.set()
 
     # ---- the life of the connection
 
@@ -272,52 +259,13 @@ class MicsClient(Callbacks):
 
     async def _serve(self, link: Link) -> CloseInfo:
         """Uses one connection until it ends."""
-        ws = link.ws
-        self._last_frame = asyncio.get_running_loop().time()
-        self._outbox = deque(self._flight.rewind())
-        self._outbox_filled.set()
+        self._outbox.restart()
         for frame in link.early:
             self._on_frame(frame)
-        reader = asyncio.create_task(self._read(ws))
-        helpers = [asyncio.create_task(work) for work in (self._write(ws), self._beat(ws), self._watch(ws))]
         try:
-            await asyncio.wait({reader})
-            return reader.result()
+            return await Serving(link.ws, self._options, self.stats, self._outbox, self._on_frame).run()
         finally:
-            for helper in helpers:
-                helper.cancel()
-            # The reader goes on meanwhile: what is under way still arrives.
-            await ws.close()
-            reader.cancel()
-            await asyncio.gather(reader, *helpers, return_exceptions=True)
             self._flight.rewind()  # stops the ack time-outs
-
-    async def _read(self, ws: ClientConnection) -> CloseInfo:
-        loop = asyncio.get_running_loop()
-        try:
-            while True:
-                data = await ws.recv()
-                self._last_frame = loop.time()
-                if isinstance(data, str):
-                    continue
-                try:
-                    frame = ServerFrame.FromString(data)
-                except DecodeError:
-                    self._log.warning("unreadable frame from the gateway (%d bytes)", len(data))
-                    continue
-                self._on_frame(frame)
-        except ConnectionClosed as e:
-            return _link.closed_info(e)
-
-    async def _write(self, ws: ClientConnection) -> None:
-        with suppress(ConnectionClosed):  # the reader tells
-            while True:
-                while self._outbox:
-                    entry = self._outbox.popleft()
-                    if self._flight.holds(entry):
-                        await ws.send(self._encode(entry))
-                self._outbox_filled.clear()
-                await self._outbox_filled.wait()
 
     def _encode(self, entry: Entry) -> bytes:
         request, session = entry.request, self._session
@@ -327,34 +275,9 @@ class MicsClient(Callbacks):
                 session.user_id,
                 session.device_id,
             )
-        request.timestamp_ms = _now_ms()
+        request.timestamp_ms = now_ms()
         self._flight.mark_written(entry, self._options.ack_timeout, self._on_silence)
         return ClientFrame(message=request).SerializeToString()
-
-    async def _beat(self, ws: ClientConnection) -> None:
-        interval = self._options.heartbeat_interval
-        if interval <= 0:
-            return
-        # The first beat comes early by a random share, so that clients that connect together don't beat together.
-        await asyncio.sleep(interval * random.uniform(0.5, 1.0))
-        with suppress(ConnectionClosed):
-            while True:
-                ping = ClientFrame(heartbeat_ping=HeartbeatPing(timestamp_ms=_now_ms()))
-                await ws.send(ping.SerializeToString())
-                self.stats.heartbeats_sent += 1
-                await asyncio.sleep(interval)
-
-    async def _watch(self, ws: ClientConnection) -> None:
-        """Gives a silent connection up."""
-        interval = self._options.heartbeat_interval
-        if interval <= 0:
-            return
-        limit = interval * 2 + self._options.watchdog_slack
-        loop = asyncio.get_running_loop()
-        while (left := self._last_frame + limit - loop.time()) > 0:  # noqa: ASYNC110 - a timer that moves on
-            await asyncio.sleep(left)
-        self._log.warning("no frame from the gateway for %.1f s", limit)
-        ws.transport.abort()
 
     # ---- what comes in
 
@@ -391,7 +314,7 @@ class MicsClient(Callbacks):
             self._settle(_local_ack(entry.request.msg_id, "ack timeout"))
         else:
             entry.written = False
-            self._queue(entry)
+            self._outbox.push(entry)
 
     def _settle(self, ack: MessageAck) -> None:
         if self._flight.finish(ack.msg_id, ack):
@@ -412,7 +335,6 @@ class MicsClient(Callbacks):
         if not first.done():
             first.set_exception(DisconnectedError("disconnected while connecting"))
         info = self._ended_by
-        self._outbox.clear()
         self._set_state(ConnectionState.DISCONNECTED)
         self._flight.fail_all(lambda: ClosedError(info) if info else DisconnectedError("client is disconnected"))
         for stream in self._streams:
@@ -422,8 +344,4 @@ class MicsClient(Callbacks):
 
 def _local_ack(msg_id: str, reason: str) -> MessageAck:
     """The ack a client makes up itself when the gateway said nothing."""
-    return MessageAck(msg_id=msg_id, status=FAILED, timestamp_ms=_now_ms(), reason=reason)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return MessageAck(msg_id=msg_id, status=FAILED, timestamp_ms=now_ms(), reason=reason)
