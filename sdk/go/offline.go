@@ -1,6 +1,9 @@
 package micshooksdk
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // OfflinePage is a part of what is kept for a user, oldest first, as it was in the events.
 type OfflinePage struct {
@@ -24,6 +27,10 @@ func OfflineEventHandler(store OfflineStore) EventHandler {
 	return func(ctx context.Context, event MqEvent) error {
 		if event.EventType != EventOfflineMessage {
 			return nil
+		}
+		if _, ok := DecodeEventMessage(event); !ok {
+			// Stored, it would spoil every page that it is in.
+			return errors.New("event data is no message")
 		}
 		_, err := store.Save(ctx, event)
 		return err

@@ -41,9 +41,12 @@ func TestMessagesSurviveAndArePulledPageByPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if save(ctx, event("spoilt", []byte{0xff})) == nil {
+		t.Fatal("no message, and stored")
+	}
 	chat := event("chat", []byte("x"))
 	chat.EventType = micshooksdk.EventSingleChatMsg
-	other := event("other", []byte("x"))
+	other := event("other", nil)
 	other.TenantID = "t2"
 	for _, e := range []micshooksdk.MqEvent{chat, other} {
 		if err := save(ctx, e); err != nil {

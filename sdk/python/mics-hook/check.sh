@@ -6,7 +6,7 @@ if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10
   echo "SKIP sdk-python-hook: needs python3 (3.10 or newer) with venv"
   exit 0
 fi
-timeout 300 ./conformance/build.sh
+timeout 900 ./conformance/build.sh
 bin=.venv/bin
 timeout 60 $bin/ruff format --check .
 timeout 60 $bin/ruff check .

@@ -7,4 +7,4 @@ if ! python3 -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10
   exit 0
 fi
 [ -x .venv/bin/python ] || python3 -m venv .venv
-.venv/bin/python -c 'import mics_client, pytest' 2>/dev/null || .venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
+.venv/bin/python -c 'import mics_client, pytest' 2>/dev/null || .venv/bin/pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]'

@@ -8,4 +8,4 @@ if ! python3 -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10
 fi
 [ -x .venv/bin/python ] || python3 -m venv .venv
 .venv/bin/python -c 'import mics_hook, aiokafka, uvicorn, pytest' 2>/dev/null ||
-  .venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
+  .venv/bin/pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]'

@@ -174,6 +174,14 @@ async def test_offline_messages_survive_and_are_pulled_page_by_page(tmp_path: Pa
     store.close()
 
 
+async def test_what_is_no_message_is_not_stored() -> None:
+    store = hook.SqliteOfflineStore(":memory:")
+    with pytest.raises(ValueError, match="event_data"):
+        await hook.offline_event_handler(store)(event(event_data=b"\xff"))
+    assert (await store.page("t1", "u2", 100, "9" * 30)).messages == []
+    store.close()
+
+
 async def test_messages_are_given_back_byte_for_byte_and_stored_once() -> None:
     store = hook.SqliteOfflineStore(":memory:")
     data = hook.MessageRequest(msg_id="1").SerializeToString() + b"\xf2\x3f\x03new"

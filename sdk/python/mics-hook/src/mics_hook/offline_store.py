@@ -23,6 +23,7 @@ from ._proto.mics_hook_pb2 import (
     MqEvent,
 )
 from ._proto.mics_message_pb2 import MessageRequest
+from .events import decode_event_message
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ class SqliteOfflineStore:
 
     async def page(self, tenant_id: str, user_id: str, max_messages: int, cursor: str) -> OfflinePage:
         """Messages for a user after `cursor`, oldest first; at least one when there is one."""
-        after = int(cursor) if cursor.isdigit() else 0
+        after = min(int(cursor), 2**63 - 1) if cursor.isdecimal() else 0
         where = "tenant_id = ? AND to_user_id = ? AND id > ?"
         sql = f"SELECT id, message FROM offline_messages WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - constant
         limit = max(1, max_messages)
@@ -136,8 +137,12 @@ def offline_event_handler(store: OfflineStore) -> Callable[[MqEvent], Awaitable[
     """A handler for `MqEventConsumer` that stores OFFLINE_MESSAGE events and passes over the others."""
 
     async def handle(event: MqEvent) -> None:
-        if event.event_type == OFFLINE_MESSAGE:
-            await store.save(event)
+        if event.event_type != OFFLINE_MESSAGE:
+            return
+        if decode_event_message(event) is None:
+            # Stored, it would spoil every page that it is in.
+            raise ValueError("event_data is no message")
+        await store.save(event)
 
     return handle
 
