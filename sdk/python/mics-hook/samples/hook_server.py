@@ -9,8 +9,8 @@ and answers get-offline-messages from there.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import signal
 import socket
 
 import uvicorn
@@ -95,8 +95,10 @@ async def main() -> None:
     consumers = make_consumers(settings, store)
     reading = [asyncio.create_task(c.run()) for c in consumers]
     print(f"listening on {listener.getsockname()[1]}", flush=True)
-    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
-        await uvicorn.Server(config).serve(sockets=[listener])
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn stops at these, and sends itself the same signal once more at the end: let that do nothing.
+        signal.signal(signum, lambda *_: None)
+    await uvicorn.Server(config).serve(sockets=[listener])
     for consumer in consumers:
         consumer.stop()
     await asyncio.gather(*reading, return_exceptions=True)

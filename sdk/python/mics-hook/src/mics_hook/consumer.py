@@ -163,9 +163,8 @@ class MqEventConsumer:
         done = None
         try:
             for record in records:
-                if self._stopping.is_set():
+                if self._stopping.is_set() or not await self._record(record):
                     break
-                self.counts[await self._processor.process(record.key, record.value)] += 1
                 done = record.offset + 1
         finally:
             if done is not None:
@@ -175,19 +174,20 @@ class MqEventConsumer:
                     # The partition went to another consumer: it reads these events again and recognises them.
                     self._options.logger.warning("offset %d of %s not committed: %s", done, partition, e)
 
-    async def _send_dead_letter(self, key: bytes | None, value: bytes, reason: str) -> None:
-        """Goes on until the broker has it; without that the record must not count as done."""
-        from aiokafka.errors import KafkaError  # noqa: PLC0415
-
+    async def _record(self, record: Any) -> bool:
+        """Deals with a record, again and again until it is done; false when stopped before."""
         pause = self._options.retry_backoff
         while True:
             try:
-                headers = [("mics-reason", reason.encode())]
-                await self._producer.send_and_wait(self.dead_letter_topic, value, key=key, headers=headers)
-                return
-            except KafkaError as e:
-                self._options.logger.error("dead letter not written, trying again: %s", e)
-                if self._stopping.is_set():
-                    raise
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+                self.counts[await self._processor.process(record.key, record.value)] += 1
+                return True
+            except Exception as e:  # the broker of the dead letters or the store of processed events is away
+                self._options.logger.error("record %d is not done, trying again: %s", record.offset, e)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+                return False
+            pause = min(pause * 2, 5.0)
+
+    async def _send_dead_letter(self, key: bytes | None, value: bytes, reason: str) -> None:
+        headers = [("mics-reason", reason.encode())]
+        await self._producer.send_and_wait(self.dead_letter_topic, value, key=key, headers=headers)
