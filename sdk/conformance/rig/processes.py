@@ -148,9 +148,11 @@ class Gateway:
         return self.metric("mics_hook_requests_total", result="!ok")
 
 
-def hook_mock(binary, log_folder, groups):
+def hook_mock(binary, log_folder, groups, secrets=None):
     port = free_port()
     env = {"PORT": str(port), "HOOK_BASE_URL": f"http://127.0.0.1:{port}", "HOOK_GROUP_MEMBERS": json.dumps(groups)}
+    if secrets:
+        env["HOOK_TENANT_SECRETS"] = json.dumps(secrets)
     return Server("hookmock", [binary, "hookmock"], env, log_folder, port, "/readyz")
 
 
@@ -178,13 +180,6 @@ class Kafka:
     def _run(self, words, seconds=420):
         return subprocess.run(
             [self.script, *words], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, check=False)
-
-    def create_topics(self, *names):
-        for name in names:
-            words = ["tool", "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.brokers]
-            done = self._run([*words, "--create", "--if-not-exists", "--topic", name])
-            if done.returncode:
-                raise Failure(f"topic {name}: {done.stdout} {done.stderr}")
 
     def stop(self):
         self._run(["stop", self.folder])
