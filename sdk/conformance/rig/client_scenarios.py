@@ -20,6 +20,7 @@ class Client:
     def __init__(self, rig, entry, attempt):
         self.rig, self.entry, self.gateway = rig, entry, rig.gateway
         self.prefix, self.cleanup = f"{entry.name}-{attempt}", []
+        self.late_before = rig.gateway.late_hooks()
 
     def user(self, name):
         return f"{self.prefix}-{name}"
@@ -52,6 +53,16 @@ class Client:
     def attempts(self):
         """Connections that reached the gateway's /auth so far."""
         return self.gateway.metric("mics_hook_requests_total", op="Auth")
+
+    def late_hooks(self):
+        """Hook calls of this scenario that had no answer in time."""
+        late = self.rig.gateway.late_hooks() - self.late_before
+        if self.gateway is not self.rig.gateway:
+            try:
+                late += self.gateway.late_hooks()
+            except OSError:  # it isn't running at this moment
+                pass
+        return late
 
     def stays_away(self, program, since):
         """No further attempt to connect. A negative needs a span of time; it's the only wait of the rig."""
