@@ -324,6 +324,39 @@ def disconnect(client):
     expect(not answer.get("ok") or answer["ack"]["status"] == "FAILED", f"a send after disconnect: {answer}")
 
 
+def leave_while_away(client):
+    """disconnect() during a reconnect ends it: the gateway comes back, the client does not."""
+    gateway = client.own_gateway()
+    a = client.program()
+    a.connected(gateway.url, client.user("a"))
+    before = a.mark()
+    gateway.signal(signal.SIGKILL)
+    gateway.wait()
+    a.wait("state", since=before, state="reconnecting")
+    expect(a.call("disconnect").get("ok"), "disconnect failed")
+    a.wait("state", since=before, state="disconnected")
+    gateway.start()
+    client.stays_away(a, a.mark())
+
+
+def retry(client):
+    """A message without an ack is sent again under its id, and is delivered once."""
+    gateway = client.own_gateway()
+    a, b = client.pair(ackTimeoutMs=200, maxSendAttempts=50)
+    gateway.signal(signal.SIGSTOP)
+    try:
+        number = a.send_start(client.user("b"), b"again", msg_id="m-1")
+        time.sleep(1)  # several time-outs of the ack; what follows shows whether they led to repetitions
+    finally:
+        gateway.signal(signal.SIGCONT)
+    ack = a.ack(number)
+    expect((ack["status"], ack["msgId"]) == ("SENT", "m-1"), f"ack {ack}")
+    until("the gateway saw repetitions", lambda: gateway.metric("mics_dedup_hits_total") > 0)
+    a.sent(client.user("b"), b"end")
+    got = [body for _, body in b.wait_deliveries(2)]
+    expect(got == [b"again", b"end"], f"got {got}")
+
+
 def frozen(client):
     """A gateway that is silent but open is noticed by the watchdog; once it runs again the client is back."""
     gateway = client.own_gateway()
@@ -344,5 +377,6 @@ SCENARIOS = {
     "connect": connect, "wrong-token": wrong_token, "unknown-tenant": unknown_tenant, "send": send, "group": group,
     "offline": offline, "encrypt": encrypt, "denied": denied, "duplicate-id": duplicate_id, "order": order,
     "drain": drain, "kill": kill, "replaced": replaced, "rate-limited": rate_limited,
-    "connection-limit": connection_limit, "huge-body": huge_body, "disconnect": disconnect, "frozen": frozen,
+    "connection-limit": connection_limit, "huge-body": huge_body, "disconnect": disconnect,
+    "leave-while-away": leave_while_away, "retry": retry, "frozen": frozen,
 }
