@@ -11,6 +11,8 @@ from .program import Program
 
 # How long nothing must happen before "it stays so" is believed: many times the pause before a reconnect (50..500 ms).
 QUIET = 2.0
+# What an address must encode.
+ODD = " + 50%&a=b#c?d/ü😀"
 KEYS = [bytes(range(size)).hex() for size in (16, 24, 32)]
 
 
@@ -88,7 +90,7 @@ def refused(client, program, answer, code):
 
 
 def connect(client):
-    """The session is told; a second device of the user may connect, too."""
+    """The session is told; ids with signs that an address must encode arrive as they are."""
     a, b = client.program(), client.program()
     user = client.user("a")
     session = a.connected(client.gateway.url, user, "d1")
@@ -96,7 +98,8 @@ def connect(client):
     expect(session["nodeId"] == "node-a" and len(session["traceId"]) == 32, f"session {session}")
     a.wait("state", state="connected")
     expect(a.wait("connected")["session"] == session, "the event's session differs")
-    expect(b.connected(client.gateway.url, user, "my device + 2")["deviceId"] == "my device + 2", "device id was changed")
+    session = b.connected(client.gateway.url, user + ODD, "device" + ODD)
+    expect((session["userId"], session["deviceId"]) == (user + ODD, "device" + ODD), f"ids were changed: {session}")
 
 
 def wrong_token(client):
@@ -134,8 +137,9 @@ def send(client):
     expect(len(ack["msgId"]) >= 26, f"the id {ack['msgId']!r} is not globally unique")
     other = a.sent(client.user("b"), b"2", msg_id="my-id")
     expect(other["msgId"] == "my-id", f"the caller's id was not used: {other}")
-    b.sent(client.user("a"), "grüße".encode())
-    expect(a.wait_deliveries(1) == [(client.user("b"), "grüße".encode())], f"got {a.deliveries()}")
+    long = os.urandom(30_000)
+    b.sent(client.user("a"), long)
+    expect(a.wait_deliveries(1) == [(client.user("b"), long)], "30 kB were changed")
 
 
 def group(client):
@@ -177,6 +181,8 @@ def encrypt(client):
     b.sent(sender, body[::-1])
     expect(a.wait_deliveries(1) == [(receiver, body[::-1])], f"got {a.deliveries()} from {other.name}")
     seen = client.plain(client.user("c"))
+    seen.send("plain", b"not encrypted", to=sender)
+    expect(a.wait_deliveries(2)[1][1] == b"not encrypted", f"a body that can't be opened was changed: {a.deliveries()}")
     a.sent(client.user("c"), body)
     a.sent(client.user("c"), body)
     first, second = (seen.delivery(i)[2] for i in (0, 1))

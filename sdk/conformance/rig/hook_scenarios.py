@@ -2,10 +2,12 @@
 
 import http.client
 import os
+import socket
 import subprocess
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from . import wire
 from .failure import Failure, Skip, expect
@@ -223,6 +225,13 @@ def no_signature(hook):
     """Unsigned requests are refused with `invalid sign`."""
     for path, rest in (("/auth", hook.auth()), ("/check-message", hook.check(b"x"))):
         hook.refuses(path, hook.signed(rest, sign=""), "invalid sign")
+    for path, rest in (("/get-group-members", wire.message((2, GROUP[0]))), ("/get-offline-messages", wire.message((2, "u1")))):
+        status, answer = hook.post(path, hook.signed(rest, sign=""))
+        expect(status in (200, 400, 401, 403), f"{path}: HTTP {status}")
+        expect(status != 200 or 2 not in wire.fields(answer), f"{path} answers an unsigned request: {answer!r}")
+    _, answer = hook.post("/get-group-members", hook.signed(wire.message((2, GROUP[0]))))
+    members = [user.decode() for user in wire.fields(answer).get(2, [])]
+    expect(members == GROUP[1], f"a signed one gives {members}")
 
 
 def wrong_signature(hook):
@@ -273,9 +282,38 @@ def stale(hook):
 
 def huge_body(hook):
     """10 MB are refused, and not read to the end before."""
-    status, _ = hook.post("/check-message", hook.signed(hook.check(os.urandom(10 << 20))))
+    body = hook.signed(hook.check(os.urandom(10 << 20)))
+    status, _ = hook.post("/check-message", body)
     expect(status in (0, 400, 413), f"HTTP {status}")
+    # Without a content-length, in chunks.
+    status, _ = hook.post("/check-message", (body[at:at + 65536] for at in range(0, len(body), 65536)))
+    expect(status in (0, 400, 411, 413), f"in chunks: HTTP {status}")
     hook.still_serves()
+
+
+def stalled(hook):
+    """Twenty requests that never end keep nobody else waiting."""
+    body = hook.signed(hook.auth())
+    head = f"POST /auth HTTP/1.1\r\nHost: x\r\nContent-Type: application/protobuf\r\nContent-Length: {len(body)}\r\n\r\n"
+    sockets = [socket.create_connection(("127.0.0.1", hook.port), HANG) for _ in range(20)]
+    try:
+        for open_socket in sockets:
+            open_socket.sendall(head.encode() + body[:10])
+        hook.still_serves()
+    finally:
+        for open_socket in sockets:
+            open_socket.close()
+
+
+def parallel(hook):
+    """200 requests from 20 connections at a time are all answered, each with its own answer."""
+    def one(number):
+        denied = number % 2
+        ok, _ = hook.accepted("/check-message", hook.signed(hook.check(b"deny" if denied else b"fine")))
+        return ok != bool(denied)
+    with ThreadPoolExecutor(20) as pool:
+        right = list(pool.map(one, range(200)))
+    expect(all(right), f"{right.count(False)} of 200 got a wrong answer")
 
 
 def garbage(hook):
@@ -301,5 +339,5 @@ SCENARIOS = {
     "valid-token": valid_token, "invalid-token": invalid_token, "denied": denied, "group": group,
     "no-signature": no_signature, "wrong-signature": wrong_signature, "unknown-tenant": unknown_tenant,
     "changed-byte": changed_byte, "unknown-fields": unknown_fields, "replayed": replayed, "stale": stale,
-    "huge-body": huge_body, "garbage": garbage, "get": get, "offline-pull": offline_pull,
+    "huge-body": huge_body, "stalled": stalled, "parallel": parallel, "garbage": garbage, "get": get, "offline-pull": offline_pull,
 }
