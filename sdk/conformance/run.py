@@ -267,8 +267,11 @@ def main():
     if not os.access(binary, os.X_OK):
         print(f"conformance: no gateway at {binary}: build it (cargo build --release) or set MICS_BIN", file=sys.stderr)
         return 2
-    if not any(wanted.values()) or not (entries or Story.name in given.only):
-        print("conformance: nothing to run", file=sys.stderr)
+    known = {entry.name for entry in entries} | {Story.name}
+    unknown = [name for name in given.only if name not in known]
+    unknown += [name for name in given.scenario if not any(name in table for table in tables.values())]
+    if unknown:
+        print(f"conformance: unknown: {', '.join(unknown)}; see --list", file=sys.stderr)
         return 2
     return run(given, entries, wanted, binary)
 
