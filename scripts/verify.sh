@@ -88,6 +88,25 @@ browser_test() {
   fi
 }
 
+# Each SDK's own check, then all of them against a real gateway.
+sdks() {
+  step sdk-rust-client sdk/rust/mics-client/check.sh
+  step sdk-rust-hook sdk/rust/mics-hook/check.sh
+  step sdk-ts sdk/ts/check.sh
+  step sdk-wechat sdk/wechat/mics-client-sdk/check.sh
+  step sdk-node sdk/node/mics-hook-sdk/check.sh
+  step sdk-android sdk/android/mics-client-sdk/check.sh
+  step sdk-java sdk/java/check.sh
+  step sdk-python-client sdk/python/mics-client/check.sh
+  step sdk-python-hook sdk/python/mics-hook/check.sh
+  step sdk-go sdk/go/check.sh
+  if [ "$RELEASE" = 1 ]; then
+    step conformance env MICS_BIN="$TARGET/release/mics" sdk/conformance/run.py
+  else
+    skip conformance "no release build"
+  fi
+}
+
 summary() {
   local line
   echo
@@ -113,6 +132,7 @@ run_all() {
   step deploy tests/deploy/check.py
   step monitoring tests/deploy/monitoring.py
   if [ "$RELEASE" = 1 ]; then step acceptance scripts/acceptance.sh --quick; else skip acceptance "no release build"; fi
+  sdks
   # Parts of those steps say so when they are skipped; the summary tells it again.
   command -v kubectl >/dev/null || NOTES+=("SKIP kustomize (inside deploy): kubectl is missing")
 }
