@@ -11,7 +11,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpResponse, ResponseError, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use base64::Engine;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -116,7 +116,7 @@ pub async fn require_user(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> std::result::Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    match identify(&request).await {
+    match identify(request.request()).await {
         Ok(user) => {
             request.extensions_mut().insert(user);
             next.call(request).await
@@ -126,7 +126,7 @@ pub async fn require_user(
 }
 
 /// Who is asking, or the answer that refuses them.
-pub async fn identify(request: &ServiceRequest) -> std::result::Result<User, HttpResponse> {
+pub async fn identify(request: &HttpRequest) -> std::result::Result<User, HttpResponse> {
     let state = request.app_data::<web::Data<App>>().zip(request.app_data::<web::Data<Guard>>());
     let Some((app, guard)) = state else {
         return Err(Error::internal("the application has no state").error_response());
@@ -150,13 +150,13 @@ pub async fn identify(request: &ServiceRequest) -> std::result::Result<User, Htt
 }
 
 fn by_header(
-    request: &ServiceRequest,
+    request: &HttpRequest,
     app: &App,
     guard: &Guard,
     header: &HeaderValue,
 ) -> std::result::Result<User, HttpResponse> {
     let Some((name, password)) = basic(header) else { return Err(unauthorized(false)) };
-    let address = origin::client_address(request.request(), &app.config);
+    let address = origin::client_address(request, &app.config);
     match guard.check(address, &name, &password) {
         Ok(true) => Ok(User { name }),
         Ok(false) => Err(unauthorized(false)),
@@ -181,7 +181,7 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
 }
 
 /// Only plain clients are challenged: our own page brings the CSRF header and shows its own sign-in.
-fn challenge_wanted(request: &ServiceRequest) -> bool {
+fn challenge_wanted(request: &HttpRequest) -> bool {
     !request.headers().contains_key(CSRF_HEADER)
 }
 
