@@ -163,10 +163,7 @@ impl Reader<'_> {
         fallback
     }
 
-    fn parsed<T: std::str::FromStr>(&mut self, name: &str) -> T
-    where
-        T: Fallback,
-    {
+    fn parsed<T: std::str::FromStr + Fallback>(&mut self, name: &str) -> T {
         let value = self.text(name);
         value.trim().parse().unwrap_or_else(|_| self.wrong(name, &value, T::EXPECTED, T::fallback()))
     }
@@ -274,12 +271,7 @@ impl Reader<'_> {
             "starttls" => (SmtpTls::StartTls, 587),
             "tls" => (SmtpTls::Tls, 465),
             "none" => (SmtpTls::None, 25),
-            other => self.wrong(
-                "MKAT_SMTP_TLS",
-                &other.to_owned(),
-                "must be starttls, tls or none",
-                (SmtpTls::StartTls, 587),
-            ),
+            other => self.wrong("MKAT_SMTP_TLS", other, "must be starttls, tls or none", (SmtpTls::StartTls, 587)),
         };
         let port = match self.optional("MKAT_SMTP_PORT") {
             None => default_port,

@@ -24,7 +24,7 @@ pub async fn fallback(request: HttpRequest) -> HttpResponse {
     if first == "api"
         && let Err(refusal) = auth::identify(&request).await
     {
-        return refusal;
+        return refusal.into_response();
     }
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
     if MACHINE_PATHS.contains(&first.as_str()) || !readable {
