@@ -5,6 +5,7 @@ use super::page::PageRequest;
 use super::view::MonitorView;
 use super::{Access, Endpoint, origin};
 use crate::app::App;
+use crate::config::Limits;
 use crate::domain::metric::Thresholds;
 use crate::domain::{MonitorType, ThresholdStrategy};
 use crate::engine::services as engine;
@@ -49,28 +50,37 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// Longest interval in seconds (7 days).
+const MAX_INTERVAL: i64 = 604_800;
+
 /// Reads a monitor that is to be created.
-pub fn read_new(fields: &mut Fields) -> (MonitorType, MonitorSettings) {
+pub fn read_new(fields: &mut Fields, limits: Limits) -> (MonitorType, MonitorSettings) {
     let kind = match fields.raw("Type") {
         None => Some(MonitorType::Webhook),
         Some(_) => fields.enumeration("Type", MonitorType::from_number),
     };
     // Of an unknown type only the common fields are looked at.
     let kind = kind.unwrap_or(MonitorType::Webhook);
-    (kind, read_settings(fields, kind, None))
+    (kind, read_settings(fields, limits, kind, None))
 }
 
 /// Reads and checks the settings of a monitor of type `kind`. `stored`: what an update keeps when it is omitted.
-fn read_settings(fields: &mut Fields, kind: MonitorType, stored: Option<&MonitorSettings>) -> MonitorSettings {
+fn read_settings(
+    fields: &mut Fields,
+    limits: Limits,
+    kind: MonitorType,
+    stored: Option<&MonitorSettings>,
+) -> MonitorSettings {
+    let Limits { min_interval, min_grace } = limits;
     if fields.raw("IntervalSeconds").is_none() {
-        fields.wrong("IntervalSeconds", "must be given, from 30 to 604800");
+        fields.wrong("IntervalSeconds", format!("must be given, from {min_interval} to {MAX_INTERVAL}"));
     }
-    let interval = fields.integer_in("IntervalSeconds", 30, 604_800).unwrap_or(30);
+    let interval = fields.integer_in("IntervalSeconds", min_interval, MAX_INTERVAL).unwrap_or(min_interval);
     let grace = fields.integer("GracePeriodSeconds");
-    if grace.is_some_and(|grace| !(60..=i64::from(u32::MAX)).contains(&grace)) {
-        fields.wrong("GracePeriodSeconds", "must be at least 60");
+    if grace.is_some_and(|grace| !(min_grace..=i64::from(u32::MAX)).contains(&grace)) {
+        fields.wrong("GracePeriodSeconds", format!("must be at least {min_grace}"));
     }
-    let mut settings = MonitorSettings::timed(interval, grace.unwrap_or_else(|| (interval / 10).max(60)));
+    let mut settings = MonitorSettings::timed(interval, grace.unwrap_or_else(|| (interval / 10).max(min_grace)));
     match kind {
         MonitorType::Webhook | MonitorType::Heartbeat => {}
         MonitorType::Metric => read_metric(fields, &mut settings, stored),
@@ -159,7 +169,7 @@ async fn add(
     JsonObject(body): JsonObject,
 ) -> Result<HttpResponse> {
     let mut fields = Fields::new(body);
-    let (kind, settings) = read_new(&mut fields);
+    let (kind, settings) = read_new(&mut fields, app.config.limits);
     fields.finish()?;
     let base = origin::base_url(&request, &app.config);
     let location = format!("{base}/api/v1/services/{service_id}");
@@ -175,11 +185,12 @@ async fn update(
 ) -> Result<HttpResponse> {
     let (service_id, monitor_id) = path.into_inner();
     let base = origin::base_url(&request, &app.config);
+    let limits = app.config.limits;
     let row = app
         .write(move |tx| {
             let monitor = engine::monitor_of(tx, &service_id, &monitor_id)?;
             let mut fields = Fields::new(body);
-            let settings = read_settings(&mut fields, monitor.kind, Some(&monitor.settings));
+            let settings = read_settings(&mut fields, limits, monitor.kind, Some(&monitor.settings));
             fields.finish()?;
             engine::update_monitor(tx, &monitor, &settings)
         })

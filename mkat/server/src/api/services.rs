@@ -4,6 +4,7 @@ use super::input::{self, Fields, JsonObject, OptionalJson};
 use super::page::PageRequest;
 use super::{Access, Endpoint, monitors, origin, view};
 use crate::app::App;
+use crate::config::Limits;
 use crate::domain::{MonitorType, ServiceState, Severity, Timestamp};
 use crate::engine::{self, mute, pause};
 use crate::error::Result;
@@ -94,7 +95,7 @@ fn read_service(fields: &mut Fields) -> (String, Option<String>, Option<Severity
 async fn create(request: HttpRequest, app: web::Data<App>, JsonObject(body): JsonObject) -> Result<HttpResponse> {
     let mut fields = Fields::new(body);
     let (name, description, severity) = read_service(&mut fields);
-    let monitors = read_monitors(&mut fields);
+    let monitors = read_monitors(&mut fields, app.config.limits);
     fields.finish()?;
     let severity = severity.unwrap_or(Severity::Medium);
     let new = NewService { name, description, severity, managed_by: None };
@@ -110,11 +111,11 @@ async fn create(request: HttpRequest, app: web::Data<App>, JsonObject(body): Jso
     Ok(HttpResponse::Created().insert_header(("Location", location)).json(created.1))
 }
 
-fn read_monitors(fields: &mut Fields) -> Vec<(MonitorType, MonitorSettings)> {
+fn read_monitors(fields: &mut Fields, limits: Limits) -> Vec<(MonitorType, MonitorSettings)> {
     let mut monitors = Vec::new();
     let before = fields.is_fine();
     for mut item in fields.objects("Monitors") {
-        monitors.push(monitors::read_new(&mut item));
+        monitors.push(monitors::read_new(&mut item, limits));
         fields.absorb(item);
     }
     if monitors.is_empty() && (fields.is_fine() || !before) {

@@ -2,4 +2,6 @@
 
 mod support;
 
+mod auth;
 mod health;
+mod services;
