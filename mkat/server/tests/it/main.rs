@@ -3,5 +3,9 @@
 mod support;
 
 mod auth;
+mod engine;
 mod health;
+mod metrics;
 mod services;
+mod start;
+mod store;
