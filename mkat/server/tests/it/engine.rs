@@ -286,6 +286,8 @@ async fn a_process_that_was_stopped_does_not_blame_the_services() {
     tokio::time::sleep(std::time::Duration::from_secs(17)).await;
     let began = mkat::domain::Timestamp::now();
     mkat.signal("CONT");
+    // The connection that was kept open may be closed by now.
+    let _ = mkat.plain(Method::GET, "/health").send().await;
     wait_for("the miss", || async { (mkat.state(&service_id).await == 2).then_some(()) }).await;
     let (_, history) = mkat.get(&format!("/api/v1/services/{service_id}/transitions")).await;
     let missed = mkat::domain::Timestamp::parse(history["items"][0]["createdAt"].as_str().unwrap()).unwrap();
