@@ -1,0 +1,1 @@
+//! Listens to Telegram: buttons and commands.

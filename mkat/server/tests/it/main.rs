@@ -1,0 +1,12 @@
+//! Tests of the real binary on a real SQLite file.
+
+mod support;
+
+mod auth;
+mod engine;
+mod health;
+mod metrics;
+mod page;
+mod services;
+mod start;
+mod store;
