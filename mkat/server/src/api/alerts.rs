@@ -1,0 +1,7 @@
+//! Alerts.
+
+use super::Endpoint;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    Vec::new()
+}

@@ -1,0 +1,194 @@
+//! Who is asking: HTTP Basic or the session cookie, with throttling of wrong passwords.
+
+use super::origin;
+use crate::app::App;
+use crate::config::Config;
+use crate::domain::Timestamp;
+use crate::domain::token::{same_secret, sha256};
+use crate::error::{Code, Error, Result};
+use crate::store::sessions;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpResponse, ResponseError, web};
+use base64::Engine;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub const COOKIE: &str = "mkat_session";
+/// Requests that change something and are authenticated by the cookie must carry this header (any value): a foreign
+/// page cannot set it.
+pub const CSRF_HEADER: &str = "x-mkat-csrf";
+
+/// Wrong passwords that an address has free before it must wait.
+const FREE_TRIES: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Addresses remembered; beyond that the longest ago is forgotten.
+const ADDRESSES: usize = 10_000;
+
+/// The signed-in operator, in the request's extensions.
+#[derive(Debug, Clone)]
+pub struct User {
+    pub name: String,
+}
+
+/// The credentials in force and who failed to give them.
+pub struct Guard {
+    username: String,
+    password: Password,
+    failures: Mutex<HashMap<IpAddr, Failure>>,
+}
+
+/// The password is kept as its hash; a generated one is known only by it.
+pub enum Password {
+    Plain(String),
+    Sha256([u8; 32]),
+}
+
+#[derive(Clone, Copy)]
+struct Failure {
+    count: u32,
+    last: Instant,
+}
+
+impl Guard {
+    pub fn new(config: &Config, password: Password) -> Self {
+        Self { username: config.username.clone(), password, failures: Mutex::default() }
+    }
+
+    /// Whether name and password are right; wrong ones count against `address`.
+    /// RATE_LIMITED while the address has to wait.
+    pub fn check(&self, address: IpAddr, username: &str, password: &str) -> Result<bool> {
+        let now = Instant::now();
+        if let Some(wait) = self.wait(address, now) {
+            let text = format!("too many wrong passwords, wait {} s", wait.as_secs() + 1);
+            return Err(Error::refused(Code::RateLimited, text));
+        }
+        let expected = match &self.password {
+            Password::Plain(text) => sha256(text),
+            Password::Sha256(hash) => *hash,
+        };
+        // Both are always compared, so the time says nothing about which was wrong.
+        let name_right = same_secret(username, &self.username);
+        let password_right: bool = subtle::ConstantTimeEq::ct_eq(&sha256(password)[..], &expected[..]).into();
+        let right = name_right & password_right;
+        self.remember(address, right, now);
+        Ok(right)
+    }
+
+    fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+        let failure = *self.lock().get(&address)?;
+        let over = failure.count.checked_sub(FREE_TRIES)?;
+        let wait = FIRST_WAIT.saturating_mul(1 << over.min(16)).min(LONGEST_WAIT);
+        (failure.last + wait).checked_duration_since(now).filter(|rest| !rest.is_zero())
+    }
+
+    fn remember(&self, address: IpAddr, right: bool, now: Instant) {
+        let mut failures = self.lock();
+        if right {
+            failures.remove(&address);
+            return;
+        }
+        if failures.len() >= ADDRESSES
+            && !failures.contains_key(&address)
+            && let Some(oldest) = failures.iter().min_by_key(|(_, failure)| failure.last).map(|(key, _)| *key)
+        {
+            failures.remove(&oldest);
+        }
+        let entry = failures.entry(address).or_insert(Failure { count: 0, last: now });
+        // A quiet hour forgives.
+        entry.count = if now.duration_since(entry.last) > Duration::from_secs(3600) { 1 } else { entry.count + 1 };
+        entry.last = now;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Failure>> {
+        self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Wraps every endpoint of [`super::Access::User`].
+pub async fn require_user(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> std::result::Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    match identify(&request).await {
+        Ok(user) => {
+            request.extensions_mut().insert(user);
+            next.call(request).await
+        }
+        Err(response) => Ok(request.into_response(response)),
+    }
+}
+
+/// Who is asking, or the answer that refuses them.
+pub async fn identify(request: &ServiceRequest) -> std::result::Result<User, HttpResponse> {
+    let state = request.app_data::<web::Data<App>>().zip(request.app_data::<web::Data<Guard>>());
+    let Some((app, guard)) = state else {
+        return Err(Error::internal("the application has no state").error_response());
+    };
+    if let Some(header) = request.headers().get(AUTHORIZATION) {
+        return by_header(request, app, guard, header);
+    }
+    let Some(cookie) = request.cookie(COOKIE) else { return Err(unauthorized(challenge_wanted(request))) };
+    let hash = sha256(cookie.value());
+    match app.read(move |db| sessions::find(db, &hash, Timestamp::now())).await {
+        Ok(Some((name, _))) => {
+            if !request.method().is_safe() && !request.headers().contains_key(CSRF_HEADER) {
+                let text = format!("requests that change something need the header {CSRF_HEADER}");
+                return Err(Error::refused(Code::CsrfHeaderMissing, text).error_response());
+            }
+            Ok(User { name })
+        }
+        Ok(None) => Err(unauthorized(false)),
+        Err(error) => Err(error.error_response()),
+    }
+}
+
+fn by_header(
+    request: &ServiceRequest,
+    app: &App,
+    guard: &Guard,
+    header: &HeaderValue,
+) -> std::result::Result<User, HttpResponse> {
+    let Some((name, password)) = basic(header) else { return Err(unauthorized(false)) };
+    let address = origin::client_address(request.request(), &app.config);
+    match guard.check(address, &name, &password) {
+        Ok(true) => Ok(User { name }),
+        Ok(false) => Err(unauthorized(false)),
+        Err(error) => {
+            let mut response = error.error_response();
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            Err(response)
+        }
+    }
+}
+
+/// Name and password of a Basic header; the scheme in any case, the password may contain colons.
+fn basic(header: &HeaderValue) -> Option<(String, String)> {
+    let (scheme, value) = header.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = base64::engine::general_purpose::STANDARD.decode(value.trim()).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+/// Only plain clients are challenged: our own page brings the CSRF header and shows its own sign-in.
+fn challenge_wanted(request: &ServiceRequest) -> bool {
+    !request.headers().contains_key(CSRF_HEADER)
+}
+
+fn unauthorized(challenge: bool) -> HttpResponse {
+    let mut response = Error::refused(Code::Unauthorized, "sign in first").error_response();
+    if challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"mkat\""));
+    }
+    response
+}

@@ -1,0 +1,7 @@
+//! Services.
+
+use super::Endpoint;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    Vec::new()
+}

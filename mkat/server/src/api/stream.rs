@@ -1,0 +1,7 @@
+//! The live stream (server-sent events).
+
+use super::Endpoint;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    Vec::new()
+}

@@ -1,0 +1,13 @@
+//! The rules of the watchman without any I/O: values, state machine, thresholds. Nothing here knows SQL or HTTP.
+
+pub mod enums;
+pub mod metric;
+pub mod state;
+pub mod time;
+pub mod token;
+
+pub use enums::{
+    AlertType, ChannelType, EventType, Granularity, MonitorState, MonitorType, ServiceState, Severity,
+    ThresholdStrategy,
+};
+pub use time::Timestamp;

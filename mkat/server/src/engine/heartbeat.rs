@@ -1,0 +1,50 @@
+//! Heartbeats: what one does, and what its absence does.
+
+use super::transition::{self, Applied, Cause};
+use crate::domain::state::Outcome;
+use crate::domain::{AlertType, EventType, ServiceState, Timestamp};
+use crate::error::Result;
+use crate::signals::Event;
+use crate::store::events::{self, NewEvent};
+use crate::store::monitors::{self, MonitorRow};
+use crate::store::{Tx, services};
+
+/// Records a heartbeat: check-in, event, new deadline, Up.
+pub fn receive(tx: &Tx<'_>, monitor: &MonitorRow, message: Option<&str>) -> Result<Applied> {
+    let paused = services::get(tx, &monitor.service_id)?.state == ServiceState::Paused;
+    let deadline = (!paused).then(|| monitor.deadline_after(tx.now));
+    monitors::set_check_in(tx, &monitor.id, tx.now, deadline)?;
+    // The wheel follows a moved deadline by itself; it has to hear only of a new one or an earlier one.
+    if let Some(at) = deadline
+        && monitor.deadline.is_none_or(|known| at < known)
+    {
+        tx.emit(Event::DeadlineSet { monitor_id: monitor.id.clone(), at });
+    }
+    let kind = EventType::HeartbeatReceived;
+    let event = NewEvent { kind, success: true, value: None, out_of_range: false, message };
+    events::insert(tx, monitor, &event, tx.now)?;
+    let (monitor_id, service_id) = (monitor.id.clone(), monitor.service_id.clone());
+    tx.emit(Event::Received { kind, monitor_id, service_id, value: None, at: tx.now });
+    let cause = Cause { trigger: "heartbeat", failure_type: AlertType::Failure, reason: "heartbeat received" };
+    transition::apply(tx, monitor, Outcome::Success, &cause)
+}
+
+/// Looks at a monitor whose deadline may be over. Late: it goes Down. Returns the deadline that still lies ahead.
+pub fn check_deadline(tx: &Tx<'_>, monitor_id: &str) -> Result<Option<Timestamp>> {
+    let Some(monitor) = monitors::find(tx, monitor_id)? else { return Ok(None) };
+    let Some(deadline) = monitor.deadline else { return Ok(None) };
+    if deadline >= tx.now {
+        return Ok(Some(deadline));
+    }
+    monitors::set_deadline(tx, &monitor.id, None)?;
+    let reason = match monitor.last_check_in {
+        Some(at) => format!("heartbeat missed, last check-in {}", at.to_utc().format("%Y-%m-%d %H:%M:%S UTC")),
+        None => "heartbeat missed, never checked in".to_owned(),
+    };
+    let kind = EventType::HeartbeatReceived;
+    let event = NewEvent { kind, success: false, value: None, out_of_range: false, message: Some(&reason) };
+    events::insert(tx, &monitor, &event, tx.now)?;
+    let cause = Cause { trigger: "missed_heartbeat", failure_type: AlertType::MissedHeartbeat, reason: &reason };
+    transition::apply(tx, &monitor, Outcome::Failure, &cause)?;
+    Ok(None)
+}

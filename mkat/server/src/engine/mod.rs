@@ -1,0 +1,6 @@
+//! Use cases that change state: each function is one transaction's worth of work, run inside `Store::write`.
+
+pub mod heartbeat;
+pub mod mute;
+pub mod pause;
+pub mod transition;

@@ -1,0 +1,1 @@
+//! Calls the URLs of health-check monitors.

@@ -1,0 +1,1 @@
+//! Folds events into hours, days, weeks and months, and forgets old events.
