@@ -152,9 +152,10 @@ fn transport(reader: &mut Reader) -> Option<AsyncSmtpTransport<Tokio1Executor>> 
 fn tls_parameters(reader: &mut Reader, host: &str) -> Option<TlsParameters> {
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(pem) = reader.lines("caCertificate") {
+        // Text without any certificate would count as an empty list of them.
         match Certificate::from_pem(pem.as_bytes()) {
-            Ok(certificate) => builder = builder.add_root_certificate(certificate),
-            Err(_) => reader.problem("caCertificate must be a certificate in PEM form"),
+            Ok(certificate) if pem.contains("BEGIN CERTIFICATE") => builder = builder.add_root_certificate(certificate),
+            _ => reader.problem("caCertificate must be a certificate in PEM form"),
         }
     }
     match builder.build_rustls() {
