@@ -34,6 +34,8 @@ const SETTINGS: &[Setting] = &[
     setting("MKAT_LOG_LEVEL", "info", "error, warn, info, debug, trace, or a filter such as mkat=debug"),
     setting("MKAT_SESSION_HOURS", "168", "how long a browser stays signed in"),
     setting("MKAT_WORKERS", "2", "threads that serve HTTP"),
+    setting("MKAT_MIN_INTERVAL_SECONDS", "30", "shortest interval that a monitor may have"),
+    setting("MKAT_MIN_GRACE_SECONDS", "60", "shortest grace period that a monitor may have"),
     secret("MKAT_METRICS_TOKEN", "bearer token for /metrics; without it /metrics asks for the sign-in"),
     secret("MKAT_TELEGRAM_BOT_TOKEN", "bot of the default contact"),
     setting("MKAT_TELEGRAM_CHAT_ID", "", "chat of the default contact"),
@@ -63,9 +65,17 @@ pub struct Config {
     pub log_level: String,
     pub session_hours: u32,
     pub http_workers: usize,
+    pub limits: Limits,
     pub metrics_token: Option<String>,
     pub telegram: Telegram,
     pub smtp: Option<Smtp>,
+}
+
+/// Lower bounds of what monitors may be set to, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub min_interval: i64,
+    pub min_grace: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -131,6 +141,10 @@ impl Reader<'_> {
             log_level: self.log_level(),
             session_hours: self.in_range("MKAT_SESSION_HOURS", 1, 8760),
             http_workers: self.in_range("MKAT_WORKERS", 1, 64),
+            limits: Limits {
+                min_interval: self.in_range("MKAT_MIN_INTERVAL_SECONDS", 1, 3600),
+                min_grace: self.in_range("MKAT_MIN_GRACE_SECONDS", 0, 3600),
+            },
             metrics_token: self.optional("MKAT_METRICS_TOKEN"),
             telegram: self.telegram(),
             smtp: self.smtp(),
@@ -163,10 +177,7 @@ impl Reader<'_> {
         fallback
     }
 
-    fn parsed<T: std::str::FromStr>(&mut self, name: &str) -> T
-    where
-        T: Fallback,
-    {
+    fn parsed<T: std::str::FromStr + Fallback>(&mut self, name: &str) -> T {
         let value = self.text(name);
         value.trim().parse().unwrap_or_else(|_| self.wrong(name, &value, T::EXPECTED, T::fallback()))
     }
@@ -274,12 +285,7 @@ impl Reader<'_> {
             "starttls" => (SmtpTls::StartTls, 587),
             "tls" => (SmtpTls::Tls, 465),
             "none" => (SmtpTls::None, 25),
-            other => self.wrong(
-                "MKAT_SMTP_TLS",
-                &other.to_owned(),
-                "must be starttls, tls or none",
-                (SmtpTls::StartTls, 587),
-            ),
+            other => self.wrong("MKAT_SMTP_TLS", other, "must be starttls, tls or none", (SmtpTls::StartTls, 587)),
         };
         let port = match self.optional("MKAT_SMTP_PORT") {
             None => default_port,

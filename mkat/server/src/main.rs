@@ -12,7 +12,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         other => {
-            let known = ["--help", "help"].iter().any(|word| other == &[*word]);
+            let known = matches!(other, ["help" | "--help"]);
             println!("usage: mkat [serve | config | version]\n\n{}", mkat::config::help());
             if known { ExitCode::SUCCESS } else { ExitCode::from(2) }
         }

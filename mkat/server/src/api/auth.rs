@@ -11,7 +11,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpResponse, ResponseError, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use base64::Engine;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -111,60 +111,86 @@ impl Guard {
     }
 }
 
+/// Why a request is not the operator's.
+#[derive(Debug)]
+pub enum Refusal {
+    /// 401; `challenge` asks a plain client (not our page) for Basic credentials.
+    SignIn {
+        challenge: bool,
+    },
+    Error(Error),
+}
+
+impl Refusal {
+    pub fn into_response(self) -> HttpResponse {
+        let (error, header) = match self {
+            Self::SignIn { challenge } => {
+                let value = challenge.then_some((WWW_AUTHENTICATE, "Basic realm=\"mkat\""));
+                (Error::refused(Code::Unauthorized, "sign in first"), value)
+            }
+            Self::Error(error) => {
+                let limited = error.code() == Code::RateLimited;
+                (error, limited.then_some((RETRY_AFTER, "1")))
+            }
+        };
+        let mut response = error.error_response();
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
 /// Wraps every endpoint of [`super::Access::User`].
 pub async fn require_user(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> std::result::Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    match identify(&request).await {
+    match identify(request.request()).await {
         Ok(user) => {
             request.extensions_mut().insert(user);
             next.call(request).await
         }
-        Err(response) => Ok(request.into_response(response)),
+        Err(refusal) => Ok(request.into_response(refusal.into_response())),
     }
 }
 
-/// Who is asking, or the answer that refuses them.
-pub async fn identify(request: &ServiceRequest) -> std::result::Result<User, HttpResponse> {
+/// Who is asking.
+pub async fn identify(request: &HttpRequest) -> std::result::Result<User, Refusal> {
     let state = request.app_data::<web::Data<App>>().zip(request.app_data::<web::Data<Guard>>());
     let Some((app, guard)) = state else {
-        return Err(Error::internal("the application has no state").error_response());
+        return Err(Refusal::Error(Error::internal("the application has no state")));
     };
     if let Some(header) = request.headers().get(AUTHORIZATION) {
         return by_header(request, app, guard, header);
     }
-    let Some(cookie) = request.cookie(COOKIE) else { return Err(unauthorized(challenge_wanted(request))) };
+    let Some(cookie) = request.cookie(COOKIE) else {
+        // Our page brings the CSRF header and shows its own sign-in instead of the browser's.
+        return Err(Refusal::SignIn { challenge: !request.headers().contains_key(CSRF_HEADER) });
+    };
     let hash = sha256(cookie.value());
-    match app.read(move |db| sessions::find(db, &hash, Timestamp::now())).await {
-        Ok(Some((name, _))) => {
-            if !request.method().is_safe() && !request.headers().contains_key(CSRF_HEADER) {
-                let text = format!("requests that change something need the header {CSRF_HEADER}");
-                return Err(Error::refused(Code::CsrfHeaderMissing, text).error_response());
-            }
-            Ok(User { name })
-        }
-        Ok(None) => Err(unauthorized(false)),
-        Err(error) => Err(error.error_response()),
+    let found = app.read(move |db| sessions::find(db, &hash, Timestamp::now())).await.map_err(Refusal::Error)?;
+    let Some((name, _)) = found else { return Err(Refusal::SignIn { challenge: false }) };
+    if !request.method().is_safe() && !request.headers().contains_key(CSRF_HEADER) {
+        let text = format!("requests that change something need the header {CSRF_HEADER}");
+        return Err(Refusal::Error(Error::refused(Code::CsrfHeaderMissing, text)));
     }
+    Ok(User { name })
 }
 
+/// Wrong credentials are not challenged: that would make browsers open their own dialog over our page.
 fn by_header(
-    request: &ServiceRequest,
+    request: &HttpRequest,
     app: &App,
     guard: &Guard,
     header: &HeaderValue,
-) -> std::result::Result<User, HttpResponse> {
-    let Some((name, password)) = basic(header) else { return Err(unauthorized(false)) };
-    let address = origin::client_address(request.request(), &app.config);
+) -> std::result::Result<User, Refusal> {
+    let (name, password) = basic(header).ok_or(Refusal::SignIn { challenge: false })?;
+    let address = origin::client_address(request, &app.config);
     match guard.check(address, &name, &password) {
         Ok(true) => Ok(User { name }),
-        Ok(false) => Err(unauthorized(false)),
-        Err(error) => {
-            let mut response = error.error_response();
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            Err(response)
-        }
+        Ok(false) => Err(Refusal::SignIn { challenge: false }),
+        Err(error) => Err(Refusal::Error(error)),
     }
 }
 
@@ -178,17 +204,4 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
     let text = String::from_utf8(decoded).ok()?;
     let (name, password) = text.split_once(':')?;
     Some((name.to_owned(), password.to_owned()))
-}
-
-/// Only plain clients are challenged: our own page brings the CSRF header and shows its own sign-in.
-fn challenge_wanted(request: &ServiceRequest) -> bool {
-    !request.headers().contains_key(CSRF_HEADER)
-}
-
-fn unauthorized(challenge: bool) -> HttpResponse {
-    let mut response = Error::refused(Code::Unauthorized, "sign in first").error_response();
-    if challenge {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"mkat\""));
-    }
-    response
 }

@@ -22,10 +22,12 @@ pub mod services;
 pub mod session;
 mod stream;
 mod ui;
+pub mod view;
 
 pub use endpoint::{Access, Endpoint};
 
 use crate::app::App;
+use crate::error::{Code, Error};
 use actix_web::{middleware::from_fn, web};
 
 /// Every route of the program, once. A path that is not here does not exist; who may call it stands beside it.
@@ -63,6 +65,10 @@ pub fn configure(shared: &Shared) -> impl FnOnce(&mut web::ServiceConfig) + Clon
     let shared = shared.clone();
     move |config| {
         config.app_data(web::Data::new(shared.app)).app_data(web::Data::from(shared.guard));
+        config.app_data(
+            web::PathConfig::default()
+                .error_handler(|_, _| Error::refused(Code::NotFound, "there is nothing here").into()),
+        );
         endpoint::mount(endpoints(), config);
         config.default_service(web::to(ui::fallback));
     }

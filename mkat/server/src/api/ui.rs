@@ -1,7 +1,7 @@
 //! The page: files of `mkat/ui/dist`, compiled in, at the root and under the base path. Unknown paths of the page get
 //! `index.html` (deep links); paths meant for machines never do.
 
-use super::origin;
+use super::{auth, origin};
 use crate::error::{Code, Error};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use actix_web::http::{Method, header::HeaderValue};
@@ -17,12 +17,17 @@ pub const MACHINE_PATHS: &[&str] = &["api", "webhook", "heartbeat", "metric", "a
 
 const NO_PAGE: &str = "<!doctype html><title>mkat</title><p>mkat runs; this build has no page. The API is at api/v1.";
 
-/// Everything that no endpoint took.
+/// Everything that no endpoint took. Below `/api`, in any spelling, only the operator learns that there is nothing.
 pub async fn fallback(request: HttpRequest) -> HttpResponse {
     let path = normalized(request.path());
-    let first = path.split('/').next().unwrap_or_default();
+    let first = path.split('/').next().unwrap_or_default().to_lowercase();
+    if first == "api"
+        && let Err(refusal) = auth::identify(&request).await
+    {
+        return refusal.into_response();
+    }
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
-    if MACHINE_PATHS.contains(&first.to_lowercase().as_str()) || !readable {
+    if MACHINE_PATHS.contains(&first.as_str()) || !readable {
         return Error::refused(Code::NotFound, "there is nothing here").error_response();
     }
     if let Some(file) = Files::get(&path).filter(|_| path != "index.html") {

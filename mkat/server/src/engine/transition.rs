@@ -49,7 +49,9 @@ pub fn settle(
     cause: &Cause<'_>,
 ) -> Result<Applied> {
     let to = state::worst_of(monitors::states(tx, &service.id)?);
-    record(tx, service, to, changed, cause)?;
+    if to != service.state || changed.is_some() {
+        record(tx, service, to, changed, cause)?;
+    }
     if to == service.state {
         return Ok(Applied { from: to, to, alert_created: false });
     }

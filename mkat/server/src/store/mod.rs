@@ -8,6 +8,7 @@ pub mod mutes;
 pub mod outbox;
 pub mod peers;
 mod readers;
+pub mod readings;
 mod schema;
 pub mod services;
 pub mod sessions;

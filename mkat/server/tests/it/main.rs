@@ -2,5 +2,7 @@
 
 mod support;
 
+mod auth;
 mod health;
 mod notify;
+mod services;

@@ -36,7 +36,6 @@ pub enum ChatMode {
 #[derive(Debug, Clone)]
 pub struct Shown {
     pub message_id: i64,
-    pub token: String,
     pub chat: String,
     /// As sent, with markup.
     pub raw: String,
@@ -105,10 +104,6 @@ impl FakeBotApi {
         FakeBotApi { url, shared, server }
     }
 
-    pub fn add_bot(&self, token: &str) {
-        self.shared.lock().tokens.insert(token.to_owned());
-    }
-
     pub fn remove_bot(&self, token: &str) {
         self.shared.lock().tokens.remove(token);
         self.shared.news.notify_waiters();
@@ -116,10 +111,6 @@ impl FakeBotApi {
 
     pub fn set(&self, chat: &str, mode: ChatMode) {
         self.shared.lock().chats.insert(chat.to_owned(), mode);
-    }
-
-    pub fn remove_chat(&self, chat: &str) {
-        self.shared.lock().chats.remove(chat);
     }
 
     /// Lets all held answers go.
@@ -242,7 +233,7 @@ async fn call(shared: web::Data<Shared>, path: web::Path<(String, String)>, payl
     let Ok(body) = serde_json::from_slice::<Value>(&body) else { return no(400, "Bad Request: can't parse request") };
     match method.as_str() {
         "getMe" => ok(json!({ "id": 123456, "is_bot": true, "first_name": "mkat", "username": BOT_NAME })),
-        "sendMessage" => send_message(&shared, &token, &body, at).await,
+        "sendMessage" => send_message(&shared, &body, at).await,
         "getUpdates" => get_updates(&shared, &token, &body).await,
         "answerCallbackQuery" => answer_query(&shared, &body),
         "editMessageReplyMarkup" => edit_markup(&shared, &body),
@@ -258,7 +249,7 @@ fn chat_id(body: &Value) -> Option<String> {
     }
 }
 
-async fn send_message(shared: &Shared, token: &str, body: &Value, at: SystemTime) -> HttpResponse {
+async fn send_message(shared: &Shared, body: &Value, at: SystemTime) -> HttpResponse {
     let Some(chat) = chat_id(body) else { return no(400, "Bad Request: chat_id is empty") };
     let mode = {
         let mut state = shared.lock();
@@ -290,7 +281,7 @@ async fn send_message(shared: &Shared, token: &str, body: &Value, at: SystemTime
         }
         ChatMode::Open | ChatMode::Holds => {}
     }
-    let shown = match check_message(token, &chat, body, at) {
+    let shown = match check_message(&chat, body, at) {
         Ok(shown) => shown,
         Err(problem) => return no(400, &format!("Bad Request: {problem}")),
     };
@@ -307,7 +298,7 @@ async fn send_message(shared: &Shared, token: &str, body: &Value, at: SystemTime
     ok(json!({ "message_id": message_id, "date": 1, "chat": { "id": chat } }))
 }
 
-fn check_message(token: &str, chat: &str, body: &Value, at: SystemTime) -> Result<Shown, String> {
+fn check_message(chat: &str, body: &Value, at: SystemTime) -> Result<Shown, String> {
     let raw = body["text"].as_str().unwrap_or_default();
     let text = match body["parse_mode"].as_str() {
         None => raw.to_owned(),
@@ -322,7 +313,6 @@ fn check_message(token: &str, chat: &str, body: &Value, at: SystemTime) -> Resul
     }
     Ok(Shown {
         message_id: 0,
-        token: token.to_owned(),
         chat: chat.to_owned(),
         raw: raw.to_owned(),
         text,

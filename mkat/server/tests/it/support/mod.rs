@@ -41,9 +41,19 @@ impl Drop for Folder {
     }
 }
 
+/// Killed when dropped, also by a failing test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running instance. Dropping it kills the process.
 pub struct Mkat {
-    child: Child,
+    child: Process,
     pub url: String,
     pub folder: Arc<Folder>,
     pub http: Client,
@@ -68,30 +78,30 @@ impl Mkat {
             .env("MKAT_LOG_LEVEL", "debug")
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
-        let mut child = command.spawn().unwrap();
+            .stderr(Stdio::null());
+        let mut child = Process(command.spawn().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
-        let port = follow_log(&mut child, &log).await;
-        let http = Client::builder().timeout(PATIENCE).build().unwrap();
+        let port = follow_log(&mut child.0, &log).await;
+        let http = mkat::http_client::build().unwrap();
         Self { child, url: format!("http://127.0.0.1:{port}"), folder, http, log }
     }
 
     /// kill -9.
     pub fn kill(mut self) -> Arc<Folder> {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.0.kill().unwrap();
+        self.child.0.wait().unwrap();
         self.folder.clone()
     }
 
     /// SIGTERM; waits for the end and returns whether the exit status was 0.
     pub fn stop(&mut self) -> bool {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        let status = Command::new("kill").arg(self.child.0.id().to_string()).status().unwrap();
         assert!(status.success());
-        self.child.wait().unwrap().success()
+        self.child.0.wait().unwrap().success()
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// The log lines so far.
@@ -131,13 +141,6 @@ impl Mkat {
         let (status, service) = self.post("/api/v1/services", &body).await;
         assert_eq!(status, 201, "{service}");
         service
-    }
-}
-
-impl Drop for Mkat {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
