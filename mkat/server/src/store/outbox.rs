@@ -214,8 +214,8 @@ pub fn sent(tx: &Tx<'_>, channel_id: &str, rows: &[Claimed], remote_id: Option<&
     Ok(())
 }
 
-/// The message did not arrive, or nobody knows; the rows are due again at `at`, unless they waited too long already.
-/// Returns how many were given up.
+/// The message did not arrive, or nobody knows; the rows are due again at `at`, unless they waited too long already or were
+/// cancelled meanwhile. Returns how many were given up.
 pub fn failed(
     tx: &Tx<'_>,
     channel_id: &str,
@@ -231,7 +231,7 @@ pub fn failed(
         let status = if dead { Status::Dead } else { Status::Pending };
         tx.prepare_cached(
             "UPDATE outbox SET status = ?2, next_attempt_at = ?3, last_error = ?4, lease_until_at = NULL, \
-             possibly_repeated = possibly_repeated OR ?5 WHERE id = ?1",
+             possibly_repeated = possibly_repeated OR ?5 WHERE id = ?1 AND status = 1",
         )?
         .execute(params![row.id, status as i64, at, reason, maybe_arrived])?;
     }
@@ -242,7 +242,7 @@ pub fn failed(
 /// These messages will never be taken.
 pub fn refused(tx: &Tx<'_>, channel_id: &str, rows: &[Claimed], reason: &str) -> Result<()> {
     for row in rows {
-        tx.prepare_cached("UPDATE outbox SET status = 3, last_error = ?2, lease_until_at = NULL WHERE id = ?1")?
+        tx.prepare_cached("UPDATE outbox SET status = 3, last_error = ?2, lease_until_at = NULL WHERE id = ?1 AND status = 1")?
             .execute(params![row.id, reason])?;
     }
     changed(tx, channel_id, rows);

@@ -15,11 +15,15 @@ async fn answered(api: &FakeBotApi, query: &str) -> String {
     answers[0].clone()
 }
 
-/// Says something and waits for the next message of the chat.
+/// Says something and waits for the next message of the chat that is no alert.
 async fn ask(api: &FakeBotApi, text: &str) -> String {
-    let before = api.shown(CHAT).len();
+    let replies = || -> Vec<String> {
+        let messages = api.shown(CHAT).into_iter();
+        messages.map(|shown| shown.text).filter(|text| !text.contains("DOWN: ") && !text.contains("RECOVERED: ")).collect()
+    };
+    let before = replies().len();
     api.say(CHAT_ID, text);
-    shown(api, CHAT, before + 1).await[before].text.clone()
+    wait_for(&format!("an answer to {text}"), || async { replies().into_iter().nth(before) }).await
 }
 
 #[tokio::test]
@@ -99,6 +103,10 @@ async fn commands_answer_and_act() {
     assert!(ask(&api, "/mute big <API> server 90m").await.contains("is muted until"));
     assert_eq!(service.signal(&mkat, "fail").await["alertCreated"], false);
     assert!(ask(&api, "/unmute Big <api> Server").await.contains("1 mute(s) ended"));
+    wait_for("what the mute held back", || async {
+        api.shown(CHAT).iter().any(|shown| shown.text.contains("DOWN: Big <api> Server")).then_some(())
+    })
+    .await;
     for bad in ["/mute", "/mute api", "/mute nobody 5m", "/mute Big <api> Server 0m", "/unmute", "/pause", "/ack", "/resume"] {
         let reply = ask(&api, bad).await;
         assert!(["Usage:", "There is no service", "The duration"].iter().any(|part| reply.contains(part)), "{bad}: {reply}");
