@@ -306,3 +306,17 @@ pub fn stumbled(tx: &Tx<'_>, id: &str, reason: &str) -> Result<i64> {
     )?;
     Ok(count.unwrap_or(1))
 }
+
+/// Names of contacts that cannot be reached through one of their channels: closed by the far end, failing for half a minute
+/// or three times in a row, or with an alert that was given up since the last success.
+pub fn unreachable(db: &Connection, now: Timestamp) -> Result<Vec<String>> {
+    let mut statement = db.prepare_cached(
+        "SELECT DISTINCT c.name FROM contact_channels ch JOIN contacts c ON c.id = ch.contact_id \
+         WHERE ch.disabled_reason IS NOT NULL \
+         OR (ch.is_enabled = 1 AND (ch.failing_since_at <= ?1 OR ch.failure_count >= 3)) \
+         OR (ch.is_enabled = 1 AND EXISTS (SELECT 1 FROM outbox o WHERE o.channel_id = ch.id AND o.status = 3 \
+             AND o.created_at > coalesce(ch.last_success_at, 0))) ORDER BY c.name",
+    )?;
+    let rows = statement.query_map([now.plus_seconds(-30)], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -380,12 +380,9 @@ pub fn count_of_channel(db: &Connection, channel_id: &str) -> Result<i64> {
     Ok(db.prepare_cached(sql)?.query_row([channel_id], |row| row.get(0))?)
 }
 
-/// Rows by status, for metrics.
-pub fn depth(db: &Connection) -> Result<Vec<(Status, i64)>> {
-    let mut statement = db.prepare_cached("SELECT status, count(*) FROM outbox GROUP BY status")?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
-    let rows: Vec<(i64, i64)> = rows.collect::<rusqlite::Result<_>>()?;
-    Ok(rows.into_iter().filter_map(|(status, count)| Some((Status::from_number(status)?, count))).collect())
+/// Deliveries that are still to be made, for metrics.
+pub fn waiting(db: &Connection) -> Result<i64> {
+    Ok(db.prepare_cached("SELECT count(*) FROM outbox WHERE status IN (0, 1)")?.query_row([], |row| row.get(0))?)
 }
 
 /// Alerts that were told in one message of a channel.

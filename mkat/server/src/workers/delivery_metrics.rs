@@ -1,6 +1,6 @@
 //! Numbers about deliveries for `/metrics`. Must not decide anything.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::domain::{ChannelType, Timestamp};
 use crate::notify::Outcome;
@@ -10,6 +10,8 @@ use crate::store::outbox::Claimed;
 pub struct DeliveryMetrics {
     messages: IntCounterVec,
     latency: HistogramVec,
+    /// Deliveries that are still to be made.
+    pub waiting: IntGauge,
 }
 
 impl DeliveryMetrics {
@@ -23,12 +25,14 @@ impl DeliveryMetrics {
                 .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0]),
             &["channel"],
         );
+        let waiting = IntGauge::new("mkat_outbox_waiting", "Deliveries that are still to be made");
         let metrics = DeliveryMetrics {
             messages: messages.expect("the name and labels are valid"),
             latency: latency.expect("the name and labels are valid"),
+            waiting: waiting.expect("the name is valid"),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 2] =
-            [Box::new(metrics.messages.clone()), Box::new(metrics.latency.clone())];
+        let collectors: [Box<dyn prometheus::core::Collector>; 3] =
+            [Box::new(metrics.messages.clone()), Box::new(metrics.latency.clone()), Box::new(metrics.waiting.clone())];
         for collector in collectors {
             // Only a worker that was started again finds them registered.
             if let Err(error) = registry.register(collector) {

@@ -137,10 +137,14 @@ impl Context {
     /// Starts a lane for every channel with work and says how long nothing else is due.
     async fn round(self: &Arc<Self>, lanes: &mut Lanes) -> Result<Duration> {
         let now = Timestamp::now();
-        let (due, next, expired) = self
+        let (due, next, expired, waiting) = self
             .app
-            .read(move |db| Ok((outbox::due_channels(db, now)?, outbox::next_due(db, now)?, outbox::expired(db, now)?)))
+            .read(move |db| {
+                let (due, next) = (outbox::due_channels(db, now)?, outbox::next_due(db, now)?);
+                Ok((due, next, outbox::expired(db, now)?, outbox::waiting(db)?))
+            })
             .await?;
+        self.metrics.waiting.set(waiting);
         if expired {
             self.app.write(|tx| outbox::reclaim(tx, false)).await?;
         }

@@ -53,20 +53,23 @@ pub async fn run(app: App, pulse: Pulse) {
         pulse.beat();
         if stale {
             match channels(&app).await {
-                Ok(channels) => pollers.adjust(&app, channels.iter().map(|(_, channel)| BotKey::of(channel)).collect()),
+                Ok(channels) => {
+                    pollers.adjust(&app, channels.iter().map(|(_, channel)| BotKey::of(channel)).collect());
+                    stale = false;
+                }
                 Err(error) => tracing::error!(%error, "cannot read the Telegram channels"),
             }
         }
-        stale = tokio::select! {
-            () = app.stop.cancelled() => false,
-            () = tokio::time::sleep(TICK) => true,
-            Some(_) = pollers.tasks.join_next() => false,
+        tokio::select! {
+            () = app.stop.cancelled() => {}
+            () = tokio::time::sleep(TICK) => {}
+            Some(_) = pollers.tasks.join_next() => {}
             event = changes.recv() => match event {
-                Ok(event) => matches!(event, Event::ContactsChanged),
-                Err(RecvError::Lagged(_)) => true,
+                Ok(Event::ContactsChanged) | Err(RecvError::Lagged(_)) => stale = true,
+                Ok(_) => {}
                 Err(RecvError::Closed) => return,
             },
-        };
+        }
     }
     while pollers.tasks.join_next().await.is_some() {}
 }

@@ -152,3 +152,17 @@ async fn one_poller_serves_all_channels_of_a_bot_and_a_refused_token_ends_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn another_poller_is_noticed_and_outlived() {
+    let api = FakeBotApi::start(&[CHAT]);
+    let mkat = start(&api).await;
+    ask(&api, "/help").await;
+    let call = mkat.http.post(format!("{}/bot{TOKEN}/getUpdates", api.url)).json(&json!({"offset": 0, "timeout": 0}));
+    assert_eq!(call.send().await.unwrap().status(), 200);
+    wait_for("the conflict in the log", || async {
+        mkat.log().iter().any(|line| line.contains("409") && line.contains("cannot listen")).then_some(())
+    })
+    .await;
+    assert!(ask(&api, "/status").await.contains("0 services"), "listening again after a pause");
+}

@@ -30,10 +30,12 @@ impl Received {
     }
 }
 
+type Headers = Vec<(&'static str, &'static str)>;
+
 struct Shared {
     received: Mutex<Vec<Received>>,
     /// Status, headers and body.
-    answer: Mutex<(u16, Vec<(&'static str, &'static str)>, String)>,
+    answer: Mutex<(u16, Headers, String)>,
 }
 
 pub struct Receiver {
