@@ -13,6 +13,7 @@ use actix_web::HttpServer;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::prelude::*;
 
@@ -64,6 +65,8 @@ fn start_logging(config: &Config) {
 }
 
 async fn run(config: Config) -> Result<()> {
+    // From here on a stop is orderly, however early it comes.
+    let asked_to_stop = StopSignals::listen()?;
     let signals = Arc::new(Signals::default());
     let store = Store::open(&config.database, signals.clone())?;
     let app = App {
@@ -76,7 +79,7 @@ async fn run(config: Config) -> Result<()> {
         stop: CancellationToken::new(),
     };
     let guard = Arc::new(prepare(&app).await?);
-    let served = serve_until_stopped(&app, guard).await;
+    let served = serve_until_stopped(&app, guard, asked_to_stop).await;
     app.store.close();
     served
 }
@@ -129,7 +132,7 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     bytes?.try_into().ok()
 }
 
-async fn serve_until_stopped(app: &App, guard: Arc<Guard>) -> Result<()> {
+async fn serve_until_stopped(app: &App, guard: Arc<Guard>, asked_to_stop: StopSignals) -> Result<()> {
     let shared = Shared { app: app.clone(), guard };
     let address = (app.config.bind, app.config.port);
     let server = HttpServer::new(move || application(&shared))
@@ -147,7 +150,7 @@ async fn serve_until_stopped(app: &App, guard: Arc<Guard>) -> Result<()> {
     }
     let stop = app.stop.clone();
     tokio::spawn(async move {
-        stop_signal().await;
+        asked_to_stop.wait().await;
         tracing::info!("stopping");
         // Open event streams end by this, so that the graceful stop of the server need not wait for them.
         stop.cancel();
@@ -161,13 +164,22 @@ async fn serve_until_stopped(app: &App, guard: Arc<Guard>) -> Result<()> {
     served
 }
 
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).map_err(Error::internal);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

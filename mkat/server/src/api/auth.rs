@@ -205,3 +205,63 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
     let (name, password) = text.split_once(':')?;
     Some((name.to_owned(), password.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> Guard {
+        let config = Config::read(|_| None).unwrap();
+        Guard::new(&config, Password::Plain("right".into()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_with_wrong_passwords_and_end_with_the_right_one() {
+        let guard = guard();
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let code = |result: Result<bool>| result.map_err(|error| error.code());
+        for _ in 0..FREE_TRIES {
+            assert_eq!(code(guard.check(one, "admin", "wrong")), Ok(false));
+        }
+        let mut wait = FIRST_WAIT;
+        for _ in 0..12 {
+            assert_eq!(code(guard.check(one, "admin", "right")), Err(Code::RateLimited));
+            tokio::time::advance(wait - Duration::from_millis(1)).await;
+            assert_eq!(code(guard.check(one, "admin", "right")), Err(Code::RateLimited));
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(code(guard.check(one, "admin", "wrong")), Ok(false));
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+        assert_eq!(code(guard.check(other, "admin", "right")), Ok(true), "another address need not wait");
+        tokio::time::advance(LONGEST_WAIT).await;
+        assert_eq!(code(guard.check(one, "admin", "right")), Ok(true));
+        assert_eq!(
+            code(guard.check(one, "Admin", "right")),
+            Ok(false),
+            "the name counts as well, and the count is new"
+        );
+    }
+
+    #[test]
+    fn the_memory_of_wrong_passwords_is_bounded() {
+        let guard = guard();
+        for n in 0..u32::try_from(ADDRESSES).unwrap() + 50 {
+            assert!(guard.check(IpAddr::from(n.to_be_bytes()), "admin", "wrong").is_ok());
+        }
+        assert_eq!(guard.lock().len(), ADDRESSES);
+    }
+
+    #[test]
+    fn basic_headers_are_read_exactly() {
+        use base64::Engine;
+        let header = |scheme: &str, text: &str| {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(text);
+            basic(&HeaderValue::from_str(&format!("{scheme} {encoded}")).unwrap())
+        };
+        assert_eq!(header("basic", "a:b:c"), Some(("a".into(), "b:c".into())));
+        assert_eq!(header("BASIC", "ä:ö"), Some(("ä".into(), "ö".into())));
+        assert_eq!(header("Bearer", "a:b"), None);
+        assert_eq!(header("Basic", "ab"), None);
+        assert_eq!(basic(&HeaderValue::from_static("Basic")), None);
+    }
+}

@@ -275,3 +275,39 @@ impl Fields {
         if self.mistakes.is_empty() { Ok(()) } else { Err(Error::invalid(self.mistakes)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn fields(value: Value) -> Fields {
+        let Value::Object(object) = value else { panic!("an object") };
+        Fields::new(object)
+    }
+
+    #[test]
+    fn names_in_any_case_and_quoted_numbers_are_read() {
+        let mut fields =
+            fields(json!({"INTERVALseconds": "45", "value": 1.5, "big": "1e3", "flag": "TRUE", "x": null}));
+        assert_eq!(fields.integer("IntervalSeconds"), Some(45));
+        assert_eq!((fields.number("Value"), fields.number("Big")), (Some(1.5), Some(1000.0)));
+        assert_eq!((fields.boolean("Flag"), fields.text("X")), (Some(true), None));
+        assert!(fields.finish().is_ok());
+    }
+
+    #[test]
+    fn every_wrong_field_is_reported_under_its_key() {
+        let mut outer = fields(json!({"a": "x", "b": 1.5, "c": "NaN", "d": 7, "list": [{"e": ""}, 3]}));
+        assert_eq!((outer.integer("A"), outer.integer("B"), outer.number("C")), (None, None, None));
+        assert_eq!(outer.text("D"), None);
+        for mut item in outer.objects("List") {
+            item.required_text("E", 5);
+            item.wrong("", "a rule across fields");
+            outer.absorb(item);
+        }
+        let Err(Error::Refused { details: Some(details), .. }) = outer.finish() else { panic!("refused") };
+        let keys: Vec<_> = details.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["A", "B", "C", "D", "List[0]", "List[0].E", "List[1]"]);
+    }
+}

@@ -90,3 +90,20 @@ fn redacted(path: &str) -> String {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
     if super::ui::MACHINE_PATHS.contains(&first.as_str()) { format!("/{first}/...") } else { path.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_path_is_stripped_in_any_case_but_only_as_a_whole() {
+        let strip = |path: &str| without_base(&path.parse().unwrap(), "/mkat").map(|uri| uri.to_string());
+        assert_eq!(strip("/mkat").as_deref(), Some("/"));
+        assert_eq!(strip("/MKAT/api/v1?x=%2F").as_deref(), Some("/api/v1?x=%2F"));
+        assert_eq!(strip("/mkat//api").as_deref(), Some("//api"));
+        for path in ["/", "/mkatx", "/mkat%2fapi", "/x/mkat", "/mka"] {
+            assert_eq!(strip(path), None, "{path}");
+        }
+        assert_eq!(without_base(&"/x".parse().unwrap(), ""), None);
+    }
+}

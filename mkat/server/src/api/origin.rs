@@ -55,3 +55,31 @@ fn peer_address(address: Option<std::net::SocketAddr>) -> IpAddr {
 fn trusted(config: &Config, address: IpAddr) -> bool {
     config.trusted_proxies.iter().any(|network| network.contains(&address))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn config(proxies: &str) -> Config {
+        Config::read(|name| (name == "MKAT_TRUSTED_PROXIES").then(|| proxies.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_no_trusted_proxy() {
+        let table = [
+            ("", "10.0.0.9:1", "1.1.1.1", "10.0.0.9"),
+            ("10.0.0.0/8", "10.0.0.9:1", "1.1.1.1", "1.1.1.1"),
+            ("10.0.0.0/8", "10.0.0.9:1", "6.6.6.6, 1.1.1.1, 10.0.0.7", "1.1.1.1"),
+            ("10.0.0.0/8", "10.0.0.9:1", "nonsense", "10.0.0.9"),
+            ("10.0.0.0/8", "9.9.9.9:1", "1.1.1.1", "9.9.9.9"),
+            ("::1, 10.0.0.0/8", "[::ffff:10.0.0.9]:1", "1.1.1.1", "1.1.1.1"),
+        ];
+        for (proxies, peer, forwarded, expected) in table {
+            let request =
+                TestRequest::default().peer_addr(peer.parse().unwrap()).insert_header(("x-forwarded-for", forwarded));
+            let address = client_address(&request.to_http_request(), &config(proxies));
+            assert_eq!(address.to_string(), expected, "{proxies} {peer} {forwarded}");
+        }
+    }
+}

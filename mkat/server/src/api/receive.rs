@@ -121,7 +121,8 @@ fn value_in_body(request: &HttpRequest, body: &[u8]) -> Result<Option<f64>> {
     match input::media_type(request).as_deref() {
         Some("application/x-www-form-urlencoded") => {
             let pairs = form_urlencoded::parse(body).map(|(key, value)| (key.into_owned(), value.into_owned().into()));
-            read_value(input::Fields::new(pairs.collect())).or_else(|error| plain().ok_or(error))
+            // `curl -d 42` says "form" as well.
+            plain().map_or_else(|| read_value(input::Fields::new(pairs.collect())), Ok)
         }
         Some("text/plain") => plain().ok_or_else(not_a_number),
         None => plain().map_or_else(|| read_value(input::Fields::new(input::parse_object(body)?)), Ok),

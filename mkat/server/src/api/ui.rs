@@ -89,3 +89,25 @@ fn index(request: &HttpRequest) -> HttpResponse {
         .insert_header((CACHE_CONTROL, "no-cache"))
         .body(html)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::normalized;
+
+    #[test]
+    fn a_path_is_seen_for_what_it_is() {
+        for (path, expected) in [
+            ("/", ""),
+            ("/services/1", "services/1"),
+            ("//api//v1", "api/v1"),
+            ("/x/../api/./v1", "api/v1"),
+            ("/%61pi", "api"),
+            ("/%2561pi", "api"),
+            ("/%2e%2e/%2fapi", "api"),
+            ("/..%5capi", "api"),
+            ("/a+b&c", "a_b_c"),
+        ] {
+            assert_eq!(normalized(path), expected, "{path}");
+        }
+    }
+}

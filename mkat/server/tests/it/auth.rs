@@ -11,7 +11,7 @@ async fn every_route_of_the_table_refuses_strangers() {
     let mkat = Mkat::start().await;
     let mut refused = 0;
     for endpoint in endpoints().into_iter().filter(|endpoint| endpoint.access == Access::User) {
-        let path = endpoint.path.replace('{', "").replace('}', "");
+        let path = endpoint.path.replace(['{', '}'], "");
         for base in ["", "/mkat", "/MkAt"] {
             let (status, body) =
                 answer(mkat.plain(endpoint.method.clone().as_str().parse().unwrap(), &format!("{base}{path}"))).await;

@@ -3,6 +3,11 @@
 mod support;
 
 mod auth;
+mod engine;
 mod health;
+mod metrics;
 mod notify;
+mod page;
 mod services;
+mod start;
+mod store;

@@ -68,6 +68,11 @@ impl Mkat {
 
     /// On the database in `folder`, with further environment variables.
     pub async fn start_with(folder: Arc<Folder>, settings: &[(&str, &str)]) -> Self {
+        Self::start_logging_to(folder, settings, Path::new("/dev/null")).await
+    }
+
+    /// Like [`Mkat::start_with`], with standard error in a file.
+    pub async fn start_logging_to(folder: Arc<Folder>, settings: &[(&str, &str)], errors: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mkat"));
         command
             .env_clear()
@@ -78,7 +83,7 @@ impl Mkat {
             .env("MKAT_LOG_LEVEL", "debug")
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stderr(std::fs::File::create(errors).unwrap());
         let mut child = Process(command.spawn().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
         let port = follow_log(&mut child.0, &log).await;
@@ -98,10 +103,6 @@ impl Mkat {
         let status = Command::new("kill").arg(self.child.0.id().to_string()).status().unwrap();
         assert!(status.success());
         self.child.0.wait().unwrap().success()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.0.id()
     }
 
     /// The log lines so far.
@@ -135,6 +136,23 @@ impl Mkat {
         answer(self.request(Method::DELETE, path)).await
     }
 
+    /// POST without credentials, as a monitored service does it.
+    pub async fn report(&self, path: &str) -> (StatusCode, Value) {
+        answer(self.plain(Method::POST, path)).await
+    }
+
+    /// 0 Unknown, 1 Up, 2 Down, 3 Paused.
+    pub async fn state(&self, service_id: &str) -> i64 {
+        self.get(&format!("/api/v1/services/{service_id}")).await.1["state"].as_i64().unwrap()
+    }
+
+    /// Types of a service's alerts, oldest first, with whether each was muted.
+    pub async fn alerts(&self, service_id: &str) -> Vec<(i64, bool)> {
+        let (_, page) = self.get(&format!("/api/v1/alerts?serviceId={service_id}&pageSize=100")).await;
+        let items = page["items"].as_array().unwrap().iter().rev();
+        items.map(|alert| (alert["type"].as_i64().unwrap(), alert["muted"].as_bool().unwrap())).collect()
+    }
+
     /// A service with the given monitors, as the API returns it.
     pub async fn service(&self, name: &str, monitors: Value) -> Value {
         let body = serde_json::json!({"name": name, "severity": 2, "monitors": monitors});
@@ -142,6 +160,18 @@ impl Mkat {
         assert_eq!(status, 201, "{service}");
         service
     }
+}
+
+/// Settings that allow heartbeats of a second.
+pub const FAST: &[(&str, &str)] = &[("MKAT_MIN_INTERVAL_SECONDS", "1"), ("MKAT_MIN_GRACE_SECONDS", "0")];
+
+/// Token of a service's n-th monitor.
+pub fn token(service: &Value, n: usize) -> String {
+    service["monitors"][n]["token"].as_str().unwrap().to_owned()
+}
+
+pub fn id(value: &Value) -> String {
+    value["id"].as_str().unwrap().to_owned()
 }
 
 /// Status and JSON body; a body that is not JSON is its text, no body is null.
