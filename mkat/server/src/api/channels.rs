@@ -10,9 +10,9 @@ use crate::app::App;
 use crate::domain::{ChannelType, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::notify::{self, Channel, Message, Outcome, config};
+use crate::store::alerts;
 use crate::store::contacts::{self, ChannelRow};
 use crate::store::outbox::{self, DeliveryRow};
-use crate::store::alerts;
 use crate::workers::dispatcher;
 
 pub fn endpoints() -> Vec<Endpoint> {

@@ -44,8 +44,10 @@ pub fn endpoints() -> Vec<Endpoint> {
             .returns("Channel"),
         Endpoint::delete(CHANNEL, user, "Remove a channel", |route| route.to(delete_channel)),
         Endpoint::post(TEST, user, "Send a test message", |route| route.to(test_channel)).returns("TestResult"),
-        Endpoint::get(OF_SERVICE, user, "Contacts of a service; none: the default contact", |route| route.to(of_service))
-            .returns("ContactList"),
+        Endpoint::get(OF_SERVICE, user, "Contacts of a service; none: the default contact", |route| {
+            route.to(of_service)
+        })
+        .returns("ContactList"),
         Endpoint::put(OF_SERVICE, user, "Replace the contacts of a service", |route| route.to(assign))
             .body("ServiceContactsInput")
             .returns("Assigned"),

@@ -31,10 +31,21 @@ impl std::fmt::Debug for BotApi {
 #[derive(Debug, Clone, PartialEq)]
 pub enum BotError {
     /// The API said no.
-    Api { code: u16, description: String, retry_after: Option<Duration>, migrate_to: Option<String> },
+    Api {
+        code: u16,
+        description: String,
+        retry_after: Option<Duration>,
+        migrate_to: Option<String>,
+    },
     /// Something answered, but it does not speak the Bot API.
-    Foreign { status: u16, retry_after: Option<Duration> },
-    Transport { reason: String, maybe_arrived: bool },
+    Foreign {
+        status: u16,
+        retry_after: Option<Duration>,
+    },
+    Transport {
+        reason: String,
+        maybe_arrived: bool,
+    },
 }
 
 impl BotError {

@@ -135,7 +135,8 @@ fn keep(value: &mut Value, stored: Option<&Value>, name: &str, problems: &mut Ve
 
 /// True when both texts say the same, in whatever order.
 pub fn same(left: &str, right: &str) -> bool {
-    serde_json::from_str::<Fields>(left).is_ok_and(|left| serde_json::from_str::<Fields>(right).is_ok_and(|right| left == right))
+    serde_json::from_str::<Fields>(left)
+        .is_ok_and(|left| serde_json::from_str::<Fields>(right).is_ok_and(|right| left == right))
 }
 
 /// The configuration with one field replaced.

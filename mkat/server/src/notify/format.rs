@@ -79,7 +79,8 @@ pub fn plain_text(notices: &[Notice], max_bytes: usize) -> String {
             std::iter::once(format!("{}\n", headline(notices))).chain(lines).collect()
         }
     };
-    let note = if notices.iter().any(|notice| notice.possibly_repeated) { format!("\n{REPEATED}") } else { String::new() };
+    let note =
+        if notices.iter().any(|notice| notice.possibly_repeated) { format!("\n{REPEATED}") } else { String::new() };
     cut_bytes(&mut text, max_bytes.saturating_sub(note.len()));
     text + &note
 }

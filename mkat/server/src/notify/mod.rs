@@ -54,16 +54,10 @@ pub enum Message<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// `remote_id`: what the far end calls the message.
-    Delivered {
-        remote_id: Option<String>,
-    },
+    Delivered { remote_id: Option<String> },
     /// Worth another try, not before `after` when the far end said so. `maybe_arrived`: the request was written, its
     /// answer never came.
-    Retry {
-        after: Option<Duration>,
-        reason: String,
-        maybe_arrived: bool,
-    },
+    Retry { after: Option<Duration>, reason: String, maybe_arrived: bool },
     /// This message will never be taken; the channel itself works.
     Refused { reason: String },
     /// The channel will take nothing until somebody repairs it.

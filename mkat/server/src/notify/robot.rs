@@ -57,7 +57,10 @@ mod tests {
     #[test]
     fn the_errcode_decides() {
         assert_eq!(judged(200, r#"{"errcode":0,"errmsg":"ok"}"#), Outcome::delivered());
-        assert_eq!(judged(200, r#"{"errcode":310000,"errmsg":"sign not match"}"#), Outcome::refused("310000 sign not match"));
+        assert_eq!(
+            judged(200, r#"{"errcode":310000,"errmsg":"sign not match"}"#),
+            Outcome::refused("310000 sign not match")
+        );
         for (status, body) in [(502, "<html>"), (200, ""), (200, "{}"), (500, r#"{"errcode":0}"#)] {
             assert!(matches!(judged(status, body), Outcome::Retry { .. }), "{status} {body}");
         }

@@ -131,7 +131,9 @@ fn outcome(error: BotError) -> Outcome {
         BotError::Api { migrate_to: Some(chat_id), .. } => Outcome::Moved { chat_id },
         BotError::Api { code: 429, retry_after, .. } => Outcome::retry_after(retry_after, reason),
         BotError::Api { code: 401 | 403 | 404, .. } => Outcome::permanent(reason),
-        BotError::Api { code: 400, .. } if CLOSED_CHAT.iter().any(|part| error.says(part)) => Outcome::permanent(reason),
+        BotError::Api { code: 400, .. } if CLOSED_CHAT.iter().any(|part| error.says(part)) => {
+            Outcome::permanent(reason)
+        }
         BotError::Api { code: 400..=499, .. } => Outcome::refused(reason),
         BotError::Api { .. } => Outcome::retry(reason),
     }
@@ -148,7 +150,9 @@ fn keyboard(notices: &[Notice]) -> Option<Value> {
             if notice.is_recovery() { json!([mutes]) } else { json!([acknowledge, mutes]) }
         }
         // The update names the message, and the outbox knows its alerts.
-        _ if notices.iter().any(|notice| !notice.is_recovery()) => json!([[button("Acknowledge all", "ackall".into())]]),
+        _ if notices.iter().any(|notice| !notice.is_recovery()) => {
+            json!([[button("Acknowledge all", "ackall".into())]])
+        }
         _ => return None,
     };
     Some(json!({ "inline_keyboard": rows }))
@@ -160,8 +164,8 @@ fn button(text: &str, data: String) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::tests::notice;
     use super::super::Channel;
+    use super::super::format::tests::notice;
     use super::*;
     use crate::domain::{AlertType, ChannelType};
 
@@ -187,7 +191,10 @@ mod tests {
             assert_eq!((channel.token.as_str(), channel.chat_id.as_str()), ("1:a", "-100"));
             assert_eq!(channel.api_base, "https://api.telegram.org");
         }
-        assert_eq!(parse(r#"{"botToken":"1:a","chatId":"1","apiBaseUrl":"http://h:1/"}"#).unwrap().api_base, "http://h:1");
+        assert_eq!(
+            parse(r#"{"botToken":"1:a","chatId":"1","apiBaseUrl":"http://h:1/"}"#).unwrap().api_base,
+            "http://h:1"
+        );
     }
 
     #[test]

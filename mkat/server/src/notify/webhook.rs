@@ -174,7 +174,9 @@ mod tests {
 
     #[test]
     fn a_configuration_that_cannot_work_is_refused() {
-        assert!(parse(r#"{"url":"https://example.com/x","secret":"s","headers":{"Authorization":"Bearer a"}}"#).is_ok());
+        assert!(
+            parse(r#"{"url":"https://example.com/x","secret":"s","headers":{"Authorization":"Bearer a"}}"#).is_ok()
+        );
         for text in [
             r#"{}"#,
             r#"{"url":"nowhere"}"#,

@@ -80,9 +80,8 @@ fn new_id() -> String {
 
 /// The default contact's id; made at the first start.
 pub fn ensure_default(db: &Connection, now: Timestamp) -> Result<String> {
-    let found = optional(
-        db.prepare_cached("SELECT id FROM contacts WHERE is_default = 1")?.query_row([], |row| row.get(0)),
-    )?;
+    let found =
+        optional(db.prepare_cached("SELECT id FROM contacts WHERE is_default = 1")?.query_row([], |row| row.get(0)))?;
     match found {
         Some(id) => Ok(id),
         None => insert(db, "Default", true, now),
@@ -93,9 +92,8 @@ pub fn ensure_default(db: &Connection, now: Timestamp) -> Result<String> {
 /// A channel that the far end closed stays closed until the environment names another one.
 pub fn sync_managed(tx: &Tx<'_>, wanted: Option<(ChannelType, &str, &str)>) -> Result<()> {
     let default = ensure_default(tx, tx.now)?;
-    let existing = optional(
-        tx.prepare_cached(&format!("{CHANNEL} WHERE ch.managed = 1 LIMIT 1"))?.query_row([], channel),
-    )?;
+    let existing =
+        optional(tx.prepare_cached(&format!("{CHANNEL} WHERE ch.managed = 1 LIMIT 1"))?.query_row([], channel))?;
     match (existing, wanted) {
         (None, None) => return Ok(()),
         (Some(row), None) => delete_channel(tx, &row.id)?,
@@ -275,8 +273,10 @@ pub fn close_channel(tx: &Tx<'_>, id: &str, reason: &str) -> Result<()> {
 
 /// Same channel, new address (Telegram made the group a supergroup).
 pub fn move_channel(tx: &Tx<'_>, id: &str, configuration: &str, target: &str) -> Result<()> {
-    tx.prepare_cached("UPDATE contact_channels SET configuration = ?2, target_key = ?3, updated_at = ?4 WHERE id = ?1")?
-        .execute(params![id, configuration, target, tx.now])?;
+    tx.prepare_cached(
+        "UPDATE contact_channels SET configuration = ?2, target_key = ?3, updated_at = ?4 WHERE id = ?1",
+    )?
+    .execute(params![id, configuration, target, tx.now])?;
     tx.emit(Event::ContactsChanged);
     Ok(())
 }

@@ -242,8 +242,10 @@ pub fn failed(
 /// These messages will never be taken.
 pub fn refused(tx: &Tx<'_>, channel_id: &str, rows: &[Claimed], reason: &str) -> Result<()> {
     for row in rows {
-        tx.prepare_cached("UPDATE outbox SET status = 3, last_error = ?2, lease_until_at = NULL WHERE id = ?1 AND status = 1")?
-            .execute(params![row.id, reason])?;
+        tx.prepare_cached(
+            "UPDATE outbox SET status = 3, last_error = ?2, lease_until_at = NULL WHERE id = ?1 AND status = 1",
+        )?
+        .execute(params![row.id, reason])?;
     }
     changed(tx, channel_id, rows);
     Ok(())

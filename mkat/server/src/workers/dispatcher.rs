@@ -109,7 +109,8 @@ impl Context {
         let repeated = self
             .app
             .write(move |tx| {
-                let wanted = wanted.as_ref().map(|(text, target)| (ChannelType::Telegram, text.as_str(), target.as_str()));
+                let wanted =
+                    wanted.as_ref().map(|(text, target)| (ChannelType::Telegram, text.as_str(), target.as_str()));
                 contacts::sync_managed(tx, wanted)?;
                 outbox::reclaim(tx, true)
             })

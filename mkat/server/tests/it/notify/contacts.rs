@@ -14,7 +14,8 @@ async fn contacts_are_created_listed_renamed_and_deleted() {
     assert_eq!((status.as_u16(), &contact["isDefault"], &contact["serviceCount"]), (201, &false.into(), &0.into()));
     assert_eq!(contact["channels"], json!([]));
     let path = format!("/api/v1/contacts/{}", contact["id"].as_str().unwrap());
-    let response = mkat.request(Method::POST, "/mkat/api/v1/contacts").json(&json!({"name": "Amy"})).send().await.unwrap();
+    let response =
+        mkat.request(Method::POST, "/mkat/api/v1/contacts").json(&json!({"name": "Amy"})).send().await.unwrap();
     let location = response.headers()["location"].to_str().unwrap().to_owned();
     assert!(location.starts_with("/api/v1/contacts/"), "{location}");
     let (_, all) = mkat.get("/api/v1/contacts").await;
@@ -23,7 +24,9 @@ async fn contacts_are_created_listed_renamed_and_deleted() {
     assert_eq!(mkat.put(&path, &json!({"name": "Zora"})).await.1["name"], "Zora");
     assert_eq!(mkat.get(&path).await.1["name"], "Zora");
     assert_eq!(mkat.delete(&path).await.0, 204);
-    for (status, body) in [mkat.get(&path).await, mkat.delete(&path).await, mkat.put(&path, &json!({"name": "x"})).await] {
+    for (status, body) in
+        [mkat.get(&path).await, mkat.delete(&path).await, mkat.put(&path, &json!({"name": "x"})).await]
+    {
         assert_eq!((status.as_u16(), &body["code"]), (404, &"CONTACT_NOT_FOUND".into()));
     }
 }
@@ -31,7 +34,9 @@ async fn contacts_are_created_listed_renamed_and_deleted() {
 #[tokio::test]
 async fn bad_contacts_are_refused_in_the_one_error_form() {
     let mkat = Mkat::start().await;
-    for body in [json!({}), json!({"name": "  "}), json!({"name": "x".repeat(201)}), json!({"name": 5}), json!({"name": null})] {
+    for body in
+        [json!({}), json!({"name": "  "}), json!({"name": "x".repeat(201)}), json!({"name": 5}), json!({"name": null})]
+    {
         let (status, answer) = mkat.post("/api/v1/contacts", &body).await;
         assert_eq!((status.as_u16(), &answer["code"]), (400, &"VALIDATION_ERROR".into()), "{body}");
         assert!(answer["details"]["Name"].is_array() && answer["errors"].is_array(), "{answer}");
@@ -153,7 +158,8 @@ async fn a_channel_that_could_not_send_is_refused() {
 async fn a_test_message_is_really_sent_and_the_truth_reported() {
     let api = FakeBotApi::start(&["1"]);
     let mkat = Mkat::start().await;
-    let (contact, channel) = contact(&mkat, "ops", 0, json!({"botToken": TOKEN, "chatId": "1", "apiBaseUrl": api.url})).await;
+    let (contact, channel) =
+        contact(&mkat, "ops", 0, json!({"botToken": TOKEN, "chatId": "1", "apiBaseUrl": api.url})).await;
     let flat = format!("/api/v1/channels/{channel}/test");
     let (status, result) = mkat.post(&flat, &json!({})).await;
     assert_eq!((status.as_u16(), &result["success"]), (200, &true.into()), "{result}");
@@ -166,7 +172,8 @@ async fn a_test_message_is_really_sent_and_the_truth_reported() {
     let nested = format!("/api/v1/contacts/{contact}/channels/{channel}/test");
     let (_, result) = mkat.post(&nested, &json!({})).await;
     assert!(result["message"].as_str().unwrap().contains("Unauthorized"), "{result}");
-    for path in ["/api/v1/channels/nobody/test".to_owned(), format!("/api/v1/contacts/{contact}/channels/nobody/test")] {
+    for path in ["/api/v1/channels/nobody/test".to_owned(), format!("/api/v1/contacts/{contact}/channels/nobody/test")]
+    {
         let (status, body) = mkat.post(&path, &json!({})).await;
         assert_eq!((status.as_u16(), &body["code"]), (404, &"CHANNEL_NOT_FOUND".into()));
     }
@@ -176,7 +183,8 @@ async fn a_test_message_is_really_sent_and_the_truth_reported() {
 async fn a_channel_belongs_to_its_contact_and_has_a_ledger() {
     let api = FakeBotApi::start(&["1"]);
     let mkat = Mkat::start().await;
-    let (owner, channel) = contact(&mkat, "owner", 0, json!({"botToken": TOKEN, "chatId": "1", "apiBaseUrl": api.url})).await;
+    let (owner, channel) =
+        contact(&mkat, "owner", 0, json!({"botToken": TOKEN, "chatId": "1", "apiBaseUrl": api.url})).await;
     let (_, other) = mkat.post("/api/v1/contacts", &json!({"name": "other"})).await;
     let foreign = format!("/api/v1/contacts/{}/channels/{channel}", other["id"].as_str().unwrap());
     assert_eq!(mkat.delete(&foreign).await.0, 404);

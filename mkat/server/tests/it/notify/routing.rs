@@ -14,8 +14,11 @@ async fn assigned_contacts_are_told_and_only_they() {
     let (first, _) = contact(&mkat, "first", 0, telegram(&api, "1")).await;
     channel(&mkat, &first, 0, telegram(&api, "2")).await;
     let off = channel(&mkat, &first, 0, telegram(&api, "3")).await;
-    mkat.put(&format!("/api/v1/channels/{off}"), &json!({"configuration": telegram(&api, "3").to_string(), "isEnabled": false}))
-        .await;
+    mkat.put(
+        &format!("/api/v1/channels/{off}"),
+        &json!({"configuration": telegram(&api, "3").to_string(), "isEnabled": false}),
+    )
+    .await;
     let service = watched(&mkat, "api").await;
     assign(&mkat, &service, &[&first]).await;
     service.fail(&mkat).await;
@@ -92,15 +95,18 @@ async fn the_environments_channel_follows_the_environment() {
     let managed = |channels: Value| {
         channels.as_array().unwrap().iter().filter(|channel| channel["isManaged"] == true).cloned().collect::<Vec<_>>()
     };
-    let before = wait_for("the managed channel", || async {
-        managed(mkat.get("/api/v1/channels").await.1).into_iter().next()
-    })
-    .await;
+    let before =
+        wait_for("the managed channel", || async { managed(mkat.get("/api/v1/channels").await.1).into_iter().next() })
+            .await;
     assert_eq!(before["contactName"], "Default");
     let path = format!("/api/v1/channels/{}", before["id"].as_str().unwrap());
     let (status, body) = mkat.put(&path, &json!({"configuration": telegram(&api, "5").to_string()})).await;
     assert_eq!((status.as_u16(), &body["code"]), (409, &"CHANNEL_MANAGED".into()));
-    let path = format!("/api/v1/contacts/{}/channels/{}", before["contactId"].as_str().unwrap(), before["id"].as_str().unwrap());
+    let path = format!(
+        "/api/v1/contacts/{}/channels/{}",
+        before["contactId"].as_str().unwrap(),
+        before["id"].as_str().unwrap()
+    );
     assert_eq!(mkat.delete(&path).await.0, 409);
     let folder = mkat.kill();
 
@@ -114,5 +120,6 @@ async fn the_environments_channel_follows_the_environment() {
     shown(&api, "5", 1).await;
     let folder = mkat.kill();
     let mkat = Mkat::start_with(folder, &[]).await;
-    wait_for("no managed channel", || async { managed(mkat.get("/api/v1/channels").await.1).is_empty().then_some(()) }).await;
+    wait_for("no managed channel", || async { managed(mkat.get("/api/v1/channels").await.1).is_empty().then_some(()) })
+        .await;
 }

@@ -19,7 +19,10 @@ async fn answered(api: &FakeBotApi, query: &str) -> String {
 async fn ask(api: &FakeBotApi, text: &str) -> String {
     let replies = || -> Vec<String> {
         let messages = api.shown(CHAT).into_iter();
-        messages.map(|shown| shown.text).filter(|text| !text.contains("DOWN: ") && !text.contains("RECOVERED: ")).collect()
+        messages
+            .map(|shown| shown.text)
+            .filter(|text| !text.contains("DOWN: ") && !text.contains("RECOVERED: "))
+            .collect()
     };
     let before = replies().len();
     api.say(CHAT_ID, text);
@@ -107,9 +110,14 @@ async fn commands_answer_and_act() {
         api.shown(CHAT).iter().any(|shown| shown.text.contains("DOWN: Big <api> Server")).then_some(())
     })
     .await;
-    for bad in ["/mute", "/mute api", "/mute nobody 5m", "/mute Big <api> Server 0m", "/unmute", "/pause", "/ack", "/resume"] {
+    for bad in
+        ["/mute", "/mute api", "/mute nobody 5m", "/mute Big <api> Server 0m", "/unmute", "/pause", "/ack", "/resume"]
+    {
         let reply = ask(&api, bad).await;
-        assert!(["Usage:", "There is no service", "The duration"].iter().any(|part| reply.contains(part)), "{bad}: {reply}");
+        assert!(
+            ["Usage:", "There is no service", "The duration"].iter().any(|part| reply.contains(part)),
+            "{bad}: {reply}"
+        );
     }
     assert!(ask(&api, "/pause Big <api> Server").await.contains("is paused"));
     let (_, state) = mkat.get(&format!("/api/v1/services/{}", service.id)).await;

@@ -46,7 +46,10 @@ async fn a_webhook_gets_a_signed_document_and_a_repeat_has_the_same_delivery() {
         let signed = [timestamp.as_bytes(), b".", &request.raw].concat();
         let expected: String = hmac("s3cret", &signed).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(request.header("x-mkat-signature"), Some(format!("v1={expected}").as_str()));
-        assert_eq!((request.path.as_str(), request.query("x"), request.header("x-key")), ("/hook", Some("1"), Some("k")));
+        assert_eq!(
+            (request.path.as_str(), request.query("x"), request.header("x-key")),
+            ("/hook", Some("1"), Some("k"))
+        );
         assert_eq!((&request.body["event"], &request.body["instance"]), (&"failure".into(), &"alpha".into()));
         assert_eq!(request.body["alert"]["serviceName"], "api");
     }

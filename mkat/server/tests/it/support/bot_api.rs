@@ -22,7 +22,10 @@ pub enum ChatMode {
     Open,
     Blocked,
     /// 429 with this `retry_after` until so many calls were refused.
-    Limited { seconds: u64, calls: u32 },
+    Limited {
+        seconds: u64,
+        calls: u32,
+    },
     /// HTTP 502 with a page of HTML.
     Broken,
     /// Takes the request and never answers.

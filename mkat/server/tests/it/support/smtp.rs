@@ -45,7 +45,10 @@ impl SmtpServer {
         let files = std::fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().path());
         let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "eml")).collect();
         files.sort_by_key(|path| std::fs::metadata(path).unwrap().modified().unwrap());
-        files.iter().map(|path| std::fs::read_to_string(path).unwrap().replace("=\r\n", "").replace("\r\n", "\n")).collect()
+        files
+            .iter()
+            .map(|path| std::fs::read_to_string(path).unwrap().replace("=\r\n", "").replace("\r\n", "\n"))
+            .collect()
     }
 }
 

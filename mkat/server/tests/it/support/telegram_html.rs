@@ -1,8 +1,7 @@
 //! Telegram's HTML: reads markup as strictly as the Bot API's page on formatting says.
 
-const TAGS: [&str; 14] = [
-    "b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "code", "pre", "a", "blockquote", "tg-spoiler",
-];
+const TAGS: [&str; 14] =
+    ["b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "code", "pre", "a", "blockquote", "tg-spoiler"];
 const ENTITIES: [(&str, char); 4] = [("&lt;", '<'), ("&gt;", '>'), ("&amp;", '&'), ("&quot;", '"')];
 
 /// The text without markup, or the complaint of the Bot API.
@@ -41,9 +40,9 @@ fn tag<'a>(inside: &'a str, offset: usize, open: &mut Vec<&'a str>) -> Result<()
     if let Some(name) = inside.strip_prefix('/') {
         return match open.pop() {
             Some(expected) if expected == name => Ok(()),
-            Some(expected) => {
-                Err(format!("Unmatched end tag at byte offset {offset}, expected \"</{expected}>\", found \"</{name}>\""))
-            }
+            Some(expected) => Err(format!(
+                "Unmatched end tag at byte offset {offset}, expected \"</{expected}>\", found \"</{name}>\""
+            )),
             None => Err(format!("Unexpected end tag at byte offset {offset}")),
         };
     }
