@@ -1,8 +1,9 @@
 //! From a failing webhook to the first byte at the Bot API: one failure at a time, and 1,000 at once. The real binary, a real
 //! SQLite file, a strict fake of the Bot API on the loopback.
 //!
-//! `cargo bench -p mkat --bench alert_latency`; prints one JSON line per measurement, and fails when the 99th percentile is
-//! above the bar (100 ms). The clock starts before the webhook's request is sent, so the client's own work counts too.
+//! `cargo bench -p mkat --bench alert_latency`; prints one JSON line per measurement, and fails when a 99th percentile is
+//! above the bar (100 ms). "request": the clock starts before the webhook's request is written, so that the client's own work
+//! and the queue before mkat count too; "answer": it starts when the webhook was answered, that is when the failure was on disk.
 
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../server/tests/it/support/mod.rs"]
@@ -38,17 +39,20 @@ async fn main() {
         tokens.insert(name, service["monitors"][0]["token"].as_str().unwrap().to_owned());
     }
     let single = one_at_a_time(&mkat, &api, &tokens["service-0000"]).await;
-    let good = report("single", single);
-    let together = all_at_once(&mkat, &api, &tokens).await;
-    let good = report("1000 at once", together) && good;
+    let mut good = report("single, from the request", single);
+    let (from_request, from_answer) = all_at_once(&mkat, &api, &tokens).await;
+    good &= report("1000 at once, from the request", from_request);
+    good &= report("1000 at once, from the answer", from_answer);
     if !good {
         std::process::exit(1);
     }
 }
 
-async fn signal(mkat: &Mkat, token: &str, what: &str) {
+/// Returns when it was answered.
+async fn signal(mkat: &Mkat, token: &str, what: &str) -> SystemTime {
     let answer = mkat.http.post(format!("{}/webhook/{token}/{what}", mkat.url)).send().await.unwrap();
     assert!(answer.status().is_success());
+    SystemTime::now()
 }
 
 /// Failures with nothing else going on; the recoveries in between are not measured.
@@ -69,12 +73,16 @@ async fn message(api: &FakeBotApi, number: usize) -> SystemTime {
     wait_for("a message", || async { api.shown(CHAT).get(number).map(|shown| shown.at) }).await
 }
 
-async fn all_at_once(mkat: &Mkat, api: &FakeBotApi, tokens: &HashMap<String, String>) -> Vec<Duration> {
+/// Latencies from the requests and from their answers.
+async fn all_at_once(
+    mkat: &Mkat,
+    api: &FakeBotApi,
+    tokens: &HashMap<String, String>,
+) -> (Vec<Duration>, Vec<Duration>) {
     let before = api.shown(CHAT).len();
-    let began = join_all(tokens.iter().map(|(name, token)| async move {
+    let signals = join_all(tokens.iter().map(|(name, token)| async move {
         let began = SystemTime::now();
-        signal(mkat, token, "fail").await;
-        (name.clone(), began)
+        (name.clone(), began, signal(mkat, token, "fail").await)
     }))
     .await;
     let arrived = wait_for("all alerts", || async {
@@ -87,7 +95,10 @@ async fn all_at_once(mkat: &Mkat, api: &FakeBotApi, tokens: &HashMap<String, Str
         (arrived.len() == tokens.len()).then_some(arrived)
     })
     .await;
-    began.into_iter().map(|(name, began)| arrived[&name].duration_since(began).unwrap_or_default()).collect()
+    // A message may be quicker than the answer to its webhook.
+    let since = |name: &String, began: SystemTime| arrived[name].duration_since(began).unwrap_or_default();
+    let from_request = signals.iter().map(|(name, began, _)| since(name, *began)).collect();
+    (from_request, signals.iter().map(|(name, _, answered)| since(name, *answered)).collect())
 }
 
 fn report(what: &str, mut latencies: Vec<Duration>) -> bool {
