@@ -49,7 +49,10 @@ async fn measure(binary: &str, folder: &Path, seconds: u64) {
     print("start_with_1000_monitors", took.as_secs_f64() * 1e3, "ms");
     print("rss_1000_monitors", rss(&server), "MB");
     for connections in [1, CONNECTIONS] {
-        heartbeats(&tokens, connections, Duration::from_secs(seconds)).await;
+        let before = cpu_seconds(&server);
+        let count = heartbeats(&tokens, connections, Duration::from_secs(seconds)).await;
+        let used = (cpu_seconds(&server) - before) * 1e6 / count as f64;
+        print(&format!("heartbeat_{connections}_connections_cpu"), used, "us");
     }
     print("rss_after_load", rss(&server), "MB");
 
@@ -94,6 +97,14 @@ fn rss(server: &Server) -> f64 {
     line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
+/// Processor time that mkat has used; does not depend on what else runs here.
+fn cpu_seconds(server: &Server) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.0.id())).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
 /// Creates services with one heartbeat monitor each and returns the tokens.
 async fn create(client: &mut Connection, numbers: std::ops::Range<usize>) -> Vec<String> {
     let mut tokens = Vec::new();
@@ -109,8 +120,8 @@ async fn create(client: &mut Connection, numbers: std::ops::Range<usize>) -> Vec
     tokens
 }
 
-/// Every connection sends one heartbeat after the other; each answer means that it is on disk.
-async fn heartbeats(tokens: &[String], connections: usize, duration: Duration) {
+/// Every connection sends one heartbeat after the other; each answer means that it is on disk. Returns how many.
+async fn heartbeats(tokens: &[String], connections: usize, duration: Duration) -> usize {
     let tokens: Arc<[String]> = tokens.into();
     let next = Arc::new(AtomicUsize::new(0));
     let began = Instant::now();
@@ -137,7 +148,9 @@ async fn heartbeats(tokens: &[String], connections: usize, duration: Duration) {
     }
     let rate = times.len() as f64 / began.elapsed().as_secs_f64();
     print(&format!("heartbeats_{connections}_connections"), rate, "per s");
+    let count = times.len();
     percentiles(&format!("heartbeat_{connections}_connections"), times);
+    count
 }
 
 /// Pages of 20 and of 100 all through the list.

@@ -83,7 +83,12 @@ fn log(response: &ServiceResponse<BoxBody>, took: std::time::Duration) {
     let path = request.match_pattern().unwrap_or_else(|| redacted(request.path()));
     let (method, status) = (request.method().as_str(), response.status().as_u16());
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    tracing::debug!(method, path, status, micros, "request");
+    // What the operator changes is worth a line; the rest would drown it.
+    if path.starts_with("/api/") && !request.method().is_safe() {
+        tracing::info!(method, path, status, micros, "request");
+    } else {
+        tracing::debug!(method, path, status, micros, "request");
+    }
 }
 
 fn redacted(path: &str) -> String {

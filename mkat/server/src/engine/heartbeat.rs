@@ -11,7 +11,8 @@ use crate::store::{Tx, services};
 
 /// Records a heartbeat: check-in, event, new deadline, Up.
 pub fn receive(tx: &Tx<'_>, monitor: &MonitorRow, message: Option<&str>) -> Result<Applied> {
-    let paused = services::get(tx, &monitor.service_id)?.state == ServiceState::Paused;
+    let service = services::get(tx, &monitor.service_id)?;
+    let paused = service.state == ServiceState::Paused;
     let deadline = (!paused).then(|| monitor.deadline_after(tx.now));
     monitors::set_check_in(tx, &monitor.id, tx.now, deadline)?;
     // The wheel follows a moved deadline by itself; it has to hear only of a new one or an earlier one.
@@ -26,7 +27,7 @@ pub fn receive(tx: &Tx<'_>, monitor: &MonitorRow, message: Option<&str>) -> Resu
     let (monitor_id, service_id) = (monitor.id.clone(), monitor.service_id.clone());
     tx.emit(Event::Received { kind, monitor_id, service_id, value: None, at: tx.now });
     let cause = Cause { trigger: "heartbeat", failure_type: AlertType::Failure, reason: "heartbeat received" };
-    transition::apply(tx, monitor, Outcome::Success, &cause)
+    transition::apply_to(tx, &service, monitor, Outcome::Success, &cause)
 }
 
 /// Looks at a monitor whose deadline may be over. Late: it goes Down. Returns the deadline that still lies ahead.

@@ -32,13 +32,23 @@ pub struct Applied {
 
 /// Applies what `monitor` reports. While its service is paused nothing changes; a repeated report changes nothing.
 pub fn apply(tx: &Tx<'_>, monitor: &MonitorRow, outcome: Outcome, cause: &Cause<'_>) -> Result<Applied> {
-    let service = services::get(tx, &monitor.service_id)?;
+    apply_to(tx, &services::get(tx, &monitor.service_id)?, monitor, outcome, cause)
+}
+
+/// Like [`apply`], for callers that have read the monitor's service in this transaction.
+pub fn apply_to(
+    tx: &Tx<'_>,
+    service: &ServiceRow,
+    monitor: &MonitorRow,
+    outcome: Outcome,
+    cause: &Cause<'_>,
+) -> Result<Applied> {
     let to = outcome.monitor_state();
     if service.state == ServiceState::Paused || monitor.state == to {
         return Ok(Applied { from: service.state, to: service.state, alert_created: false });
     }
     monitors::set_state(tx, &monitor.id, to, tx.now)?;
-    settle(tx, &service, Some((monitor, to)), cause)
+    settle(tx, service, Some((monitor, to)), cause)
 }
 
 /// Brings a service to the worst state of its monitors, after one of them changed or was removed.

@@ -9,13 +9,15 @@ use crate::engine::heartbeat;
 use crate::error::Result;
 use crate::liveness::Pulse;
 use crate::store::monitors;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::time::{DelayQueue, delay_queue};
 
-const BEAT: Duration = Duration::from_secs(10);
+const BEAT: Duration = Duration::from_secs(2);
+/// A longer gap between two rounds means that the process was stopped or the clock was set forward.
+const GAP: Duration = Duration::from_secs(15);
 /// Entries are looked at no later than this, so that a set clock does no harm.
 const LONGEST: Duration = Duration::from_secs(60);
 /// How many due monitors are looked at in one transaction.
@@ -38,6 +40,20 @@ impl Wheel {
         }
     }
 
+    /// `first`, which was due, and what else is due by now; all of it leaves the wheel.
+    fn take_due(&mut self, first: String) -> Vec<String> {
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Some(Some(due)) = self.queue.next().now_or_never()
+        {
+            batch.push(due.into_inner());
+        }
+        for monitor_id in &batch {
+            self.keys.remove(monitor_id);
+        }
+        batch
+    }
+
     fn load(&mut self, deadlines: Vec<(String, Timestamp)>) {
         for (monitor_id, at) in deadlines {
             self.set(monitor_id, at);
@@ -45,40 +61,68 @@ impl Wheel {
     }
 }
 
+/// Why the worker woke up.
+enum Wake {
+    Stop,
+    Beat,
+    /// A deadline to put in.
+    Set(String, Timestamp),
+    /// Announcements were missed: everything is to be read again.
+    Lagged,
+    /// Taken out of the wheel.
+    Due(Vec<String>),
+}
+
 pub async fn run(app: App, pulse: Pulse) {
     let mut news = app.signals.subscribe_deadlines();
-    let mut wheel = Wheel::default();
-    match app.read(monitors::deadlines).await {
-        Ok(deadlines) => wheel.load(deadlines),
-        Err(error) => return tracing::error!(%error, "could not read the deadlines"),
-    }
     let mut beat = tokio::time::interval(BEAT);
+    let mut wheel = Wheel::default();
+    wheel.load(all(&app).await);
+    let mut last_round = Timestamp::now();
     loop {
-        tokio::select! {
-            () = app.stop.cancelled() => return,
-            _ = beat.tick() => pulse.beat(),
+        let wake = tokio::select! {
+            () = app.stop.cancelled() => Wake::Stop,
+            _ = beat.tick() => Wake::Beat,
             set = news.recv() => match set {
-                Ok((monitor_id, at)) => wheel.set(monitor_id, at),
-                Err(RecvError::Closed) => return,
-                // Some entries may be missing now: read them all again.
-                Err(RecvError::Lagged(_)) => match app.read(monitors::deadlines).await {
-                    Ok(deadlines) => wheel.load(deadlines),
-                    Err(error) => return tracing::error!(%error, "could not read the deadlines"),
-                },
+                Ok((monitor_id, at)) => Wake::Set(monitor_id, at),
+                Err(RecvError::Closed) => Wake::Stop,
+                Err(RecvError::Lagged(_)) => Wake::Lagged,
             },
-            Some(due) = wheel.queue.next() => {
-                let mut batch = vec![due.into_inner()];
-                while batch.len() < BATCH && let Some(Some(due)) = futures_util::FutureExt::now_or_never(wheel.queue.next()) {
-                    batch.push(due.into_inner());
-                }
-                for monitor_id in &batch {
-                    wheel.keys.remove(monitor_id);
-                }
-                let next = look_at(&app, batch).await;
-                wheel.load(next);
-            }
+            Some(first) = wheel.queue.next() => Wake::Due(wheel.take_due(first.into_inner())),
+        };
+        let now = Timestamp::now();
+        let away = now.since(last_round) > GAP;
+        last_round = now;
+        match wake {
+            Wake::Stop => return,
+            // Nobody is late if we were away: what was sent meanwhile could not reach us.
+            _ if away => wheel.load(restart_all(&app).await),
+            Wake::Beat => pulse.beat(),
+            Wake::Set(monitor_id, at) => wheel.set(monitor_id, at),
+            Wake::Lagged => wheel.load(all(&app).await),
+            Wake::Due(batch) => wheel.load(look_at(&app, batch).await),
         }
     }
+}
+
+/// Every armed deadline; tries until the store answers.
+async fn all(app: &App) -> Vec<(String, Timestamp)> {
+    loop {
+        match app.read(monitors::deadlines).await {
+            Ok(deadlines) => return deadlines,
+            Err(error) => tracing::error!(%error, "could not read the deadlines"),
+        }
+        if !super::pause(app, Duration::from_secs(1)).await {
+            return Vec::new();
+        }
+    }
+}
+
+/// Gives everybody a full interval and grace from now.
+async fn restart_all(app: &App) -> Vec<(String, Timestamp)> {
+    let restarted = app.write(|tx| monitors::restart_deadlines(tx, tx.now)).await;
+    tracing::warn!(?restarted, "mkat was away: every heartbeat gets a full interval and grace");
+    all(app).await
 }
 
 /// Marks the late ones and returns the new deadlines of the others.

@@ -277,3 +277,19 @@ async fn a_restart_gives_every_heartbeat_a_full_interval_and_grace() {
     let missed = mkat::domain::Timestamp::parse(history["items"][0]["createdAt"].as_str().unwrap()).unwrap();
     assert!(missed.since(began).as_secs() >= 3, "not at once after the start");
 }
+
+#[tokio::test]
+async fn a_process_that_was_stopped_does_not_blame_the_services() {
+    let mkat = Mkat::start_with(Folder::new(), FAST).await;
+    let service_id = id(&mkat.service("s", json!([{"type": 1, "intervalSeconds": 5, "gracePeriodSeconds": 1}])).await);
+    mkat.signal("STOP");
+    tokio::time::sleep(std::time::Duration::from_secs(17)).await;
+    let began = mkat::domain::Timestamp::now();
+    mkat.signal("CONT");
+    // The connection that was kept open may be closed by now.
+    let _ = mkat.plain(Method::GET, "/health").send().await;
+    wait_for("the miss", || async { (mkat.state(&service_id).await == 2).then_some(()) }).await;
+    let (_, history) = mkat.get(&format!("/api/v1/services/{service_id}/transitions")).await;
+    let missed = mkat::domain::Timestamp::parse(history["items"][0]["createdAt"].as_str().unwrap()).unwrap();
+    assert!(missed.since(began).as_secs() >= 5, "a full interval and grace after the continuation: {history}");
+}

@@ -100,9 +100,15 @@ impl Mkat {
 
     /// SIGTERM; waits for the end and returns whether the exit status was 0.
     pub fn stop(&mut self) -> bool {
-        let status = Command::new("kill").arg(self.child.0.id().to_string()).status().unwrap();
-        assert!(status.success());
+        self.signal("TERM");
         self.child.0.wait().unwrap().success()
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let process = self.child.0.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &process]).status().unwrap();
+        assert!(status.success());
     }
 
     /// The log lines so far.
