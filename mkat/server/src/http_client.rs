@@ -8,6 +8,8 @@ pub fn build() -> Result<reqwest::Client> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls()?)
         .user_agent(concat!("mkat/", env!("CARGO_PKG_VERSION")))
+        // A POST that is redirected would become a GET, and might lead anywhere.
+        .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(10))
         .connect_timeout(Duration::from_secs(5))
         .pool_max_idle_per_host(4)

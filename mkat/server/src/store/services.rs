@@ -189,3 +189,18 @@ pub fn next_resume(db: &Connection) -> Result<Option<Timestamp>> {
         .prepare_cached("SELECT min(paused_until_at) FROM services WHERE state = 3 AND auto_resume = 1")?
         .query_row([], |row| row.get(0))?)
 }
+
+/// The service of that name; without one, the only service whose name differs in case alone.
+pub fn find_by_name_any_case(db: &Connection, name: &str) -> Result<Option<ServiceRow>> {
+    if let Some(service) = find_by_name(db, name)? {
+        return Ok(Some(service));
+    }
+    let wanted = name.to_lowercase();
+    let mut statement = db.prepare_cached("SELECT name FROM services")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut alike = names.iter().filter(|name| name.to_lowercase() == wanted);
+    match (alike.next(), alike.next()) {
+        (Some(only), None) => find_by_name(db, only),
+        _ => Ok(None),
+    }
+}

@@ -1,6 +1,8 @@
 //! What runs by itself beside the requests. Each worker is one file with `async fn run(app: App, pulse: Pulse)`.
 
+mod bot_commands;
 mod deadlines;
+mod delivery_metrics;
 pub mod dispatcher;
 mod health_checks;
 mod peers;
@@ -21,6 +23,8 @@ pub fn start(app: &App) -> TaskTracker {
     supervise(&tracker, app, "deadlines", Duration::from_secs(30), deadlines::run);
     supervise(&tracker, app, "schedule", Duration::from_secs(90), schedule::run);
     supervise(&tracker, app, "retention", Duration::from_secs(2 * 3600), retention::run);
+    supervise(&tracker, app, "dispatcher", Duration::from_secs(30), dispatcher::run);
+    supervise(&tracker, app, "telegram_bot", Duration::from_secs(90), telegram_bot::run);
     tracker.close();
     tracker
 }

@@ -6,6 +6,7 @@ mod auth;
 mod engine;
 mod health;
 mod metrics;
+mod notify;
 mod page;
 mod services;
 mod start;

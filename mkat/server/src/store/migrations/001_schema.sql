@@ -181,7 +181,10 @@ CREATE TABLE outbox (
     UNIQUE (alert_id, channel_id)
 );
 CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE status IN (0, 1);
-CREATE INDEX outbox_channel ON outbox (channel_id, status);
+CREATE INDEX outbox_channel ON outbox (channel_id, status, next_attempt_at);
+-- What came earlier about a service is sent earlier.
+CREATE INDEX outbox_order ON outbox (channel_id, service_id, id) WHERE status IN (0, 1);
+CREATE INDEX outbox_message ON outbox (channel_id, remote_id) WHERE remote_id IS NOT NULL;
 
 CREATE TABLE peers (
     id                         TEXT PRIMARY KEY,

@@ -1,5 +1,10 @@
 //! Starts the real binary on a free port with a database of its own, and talks to it.
 
+pub mod bot_api;
+pub mod receiver;
+pub mod smtp;
+mod telegram_html;
+
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
