@@ -15,11 +15,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// Path, content type, file.
 const FILES: &[(&str, &str, &[u8])] = &[
     ("/", "text/html; charset=utf-8", include_bytes!("../../console/dist/index.html")),
-    (
-        "/assets/console.js",
-        "text/javascript; charset=utf-8",
-        include_bytes!("../../console/dist/assets/console.js"),
-    ),
+    ("/assets/console.js", "text/javascript; charset=utf-8", include_bytes!("../../console/dist/assets/console.js")),
     ("/assets/console.css", "text/css; charset=utf-8", include_bytes!("../../console/dist/assets/console.css")),
     ("/assets/icon.svg", "image/svg+xml", include_bytes!("../../console/dist/assets/icon.svg")),
 ];
