@@ -22,10 +22,15 @@ export interface Kind {
 }
 
 export function treeOf(actors: Actor[]): Branch[] {
-  const branches = Map.groupBy(actors, (actor) => actor.tenant);
-  return [...branches.entries()]
+  return [...grouped(actors, 'tenant')]
     .sort(([a], [b]) => a.localeCompare(b))
-    .map(([tenant, own]) => ({ tenant, kinds: [...Map.groupBy(own, (actor) => actor.kind).values()].map(kindOf) }));
+    .map(([tenant, own]) => ({ tenant, kinds: [...grouped(own, 'kind').values()].map(kindOf) }));
+}
+
+function grouped(actors: Actor[], by: 'tenant' | 'kind'): Map<string, Actor[]> {
+  const groups = new Map<string, Actor[]>();
+  for (const actor of actors) groups.set(actor[by], [...(groups.get(actor[by]) ?? []), actor]);
+  return groups;
 }
 
 function kindOf(actors: Actor[]): Kind {

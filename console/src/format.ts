@@ -8,6 +8,9 @@ export const NONE = '–';
 
 export const count = (value: number | null | undefined): string => (value == null ? NONE : whole.format(value));
 
+/** `1 connection`, `2 connections`. */
+export const plural = (value: number, word: string): string => `${whole.format(value)} ${word}${value === 1 ? '' : 's'}`;
+
 /** Per second; one decimal below 100. */
 export function rate(value: number | null | undefined): string {
   if (value == null) return NONE;
@@ -16,7 +19,7 @@ export function rate(value: number | null | undefined): string {
 
 export function ms(value: number | null | undefined): string {
   if (value == null) return NONE;
-  if (value >= 10_000) return `${tenth.format(value / 1000)} s`;
+  if (value >= 1000) return `${tenth.format(value / 1000)} s`;
   return `${(value < 10 ? tenth : whole).format(value)} ms`;
 }
 

@@ -80,7 +80,7 @@ const number = (text) => Number(text.replaceAll(',', ''));
 const until = (page, selector, wanted) =>
   page.waitForFunction(
     ([selector, wanted]) => {
-      const n = Number(document.querySelector(selector)?.textContent.replaceAll(',', '') || 'NaN');
+      const n = parseFloat(document.querySelector(selector)?.textContent.replaceAll(',', '') ?? '');
       return { '>0': n > 0, '>=20': n >= 20, '=0': n === 0, '=1': n === 1, '=2': n === 2 }[wanted];
     },
     [selector, wanted],
@@ -238,7 +238,7 @@ for (const colorScheme of ['light', 'dark']) {
     assert.ok((await page.evaluate(() => document.scrollingElement.scrollWidth)) <= 360);
     assert.deepEqual(await serious(page), []);
     if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/phone-${colorScheme}.png`, fullPage: true });
-    await page.getByRole('button', { name: 'Drain…' }).click();
+    await page.getByRole('button', { name: 'Drain node-1…' }).click();
     const box = await page.getByRole('dialog').boundingBox();
     assert.ok(box.x >= 0 && box.x + box.width <= 360, JSON.stringify(box));
     assert.deepEqual(await serious(page), []);
@@ -250,13 +250,13 @@ for (const colorScheme of ['light', 'dark']) {
 // The last: a drained node does not come back.
 test('a node is drained from its own console after a question, and all consoles see it', async () => {
   const [here, there] = [await open(second), await open(first)];
-  assert.equal(await there.locator('[data-node="node-2"]').getByRole('button').count(), 0, 'only from its own');
-  await here.getByRole('button', { name: 'Drain…' }).click();
+  assert.equal(await there.getByRole('button', { name: 'Drain node-2…' }).count(), 0, 'only from its own');
+  await here.getByRole('button', { name: 'Drain node-2…' }).click();
   await here.getByRole('dialog').getByText("It can't be undone").waitFor();
   await here.getByRole('button', { name: 'Cancel' }).click();
   assert.equal((await fetch(`${second.console}readyz`)).status, 200);
 
-  await here.getByRole('button', { name: 'Drain…' }).click();
+  await here.getByRole('button', { name: 'Drain node-2…' }).click();
   await here.getByRole('button', { name: 'Drain this node' }).click();
   await here.waitForSelector('[data-node="node-2"] [data-state=drained]');
   await there.waitForFunction(() => {
@@ -264,5 +264,5 @@ test('a node is drained from its own console after a question, and all consoles 
     return state === undefined || state === 'drained';
   });
   assert.equal((await fetch(`${second.console}readyz`)).status, 503);
-  assert.equal(await here.getByRole('button', { name: 'Drain…' }).count(), 0, 'it is drained once');
+  assert.equal(await here.getByRole('button', { name: 'Drain node-2…' }).count(), 0, 'it is drained once');
 });

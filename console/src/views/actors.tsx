@@ -2,13 +2,13 @@
 
 import { treeOf, type Branch, type Kind } from '../actors';
 import type { Overview } from '../api/types';
-import { count } from '../format';
+import { count, plural } from '../format';
 import { Bar, Card } from '../parts/ui';
 
 function Leaf({ kind }: { kind: Kind }) {
   const faults = [
     kind.refused > 0 && `${count(kind.refused)} refused`,
-    kind.restarts > 0 && `${count(kind.restarts)} ${kind.restarts === 1 ? 'restart' : 'restarts'}`,
+    kind.restarts > 0 && plural(kind.restarts, 'restart'),
   ].filter(Boolean);
   return (
     <li className="border-line flex flex-wrap items-center gap-x-3 gap-y-0.5 border-l py-0.5 pl-3 tabular-nums" data-actor={kind.kind}>

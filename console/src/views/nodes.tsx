@@ -14,9 +14,15 @@ function connections(node: NodeRow): string {
 
 export function Nodes({ nodes }: { nodes: NodeRow[] }) {
   const [draining, setDraining] = useState<NodeRow | null>(null);
+  const here = nodes.find((node) => node.here && node.state === 'serving');
+  const drain = here && (
+    <Button look="danger" title="Another node is drained from its own console." onClick={() => setDraining(here)}>
+      Drain {here.node}…
+    </Button>
+  );
   return (
-    <Card title="Nodes" aside="A node is drained from its own console.">
-      <Table label="Nodes" head={['Node', 'State', 'Connections', 'Handshakes', 'Up', 'Version', 'Address', 'Action']}>
+    <Card title="Nodes" aside={drain}>
+      <Table label="Nodes" head={['Node', 'State', 'Connections', 'Handshakes', 'Up', 'Version', 'Address']}>
         {nodes.map((node) => (
           <tr key={`${node.node} ${node.endpoint}`} data-node={node.node}>
             <th scope="row">
@@ -32,15 +38,6 @@ export function Nodes({ nodes }: { nodes: NodeRow[] }) {
             <td>{span(node.age_ms)}</td>
             <td>{node.version ?? NONE}</td>
             <td>{node.endpoint || NONE}</td>
-            <td>
-              {node.here && node.state === 'serving' ? (
-                <Button look="danger" onClick={() => setDraining(node)}>
-                  Drain…
-                </Button>
-              ) : (
-                NONE
-              )}
-            </td>
           </tr>
         ))}
       </Table>

@@ -3,7 +3,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { api } from '../api/client';
 import type { Limits, TenantDetail, TenantRow } from '../api/types';
-import { bytes, count, limit, ms } from '../format';
+import { bytes, count, limit, ms, plural } from '../format';
 import { Alert, Card, Table } from '../parts/ui';
 import { placeOf } from '../place';
 import { Hooks } from './hooks';
@@ -13,7 +13,7 @@ const EVERY_MS = 2000;
 
 /** `tenant_max_connections` as words, and its value by its unit. */
 export function limitRow(name: string, value: number | boolean): [string, string] {
-  const words = name.replace(/_ms$/, '').replace(/_qps$/, ' per second').replaceAll('_', ' ');
+  const words = name.replace(/_ms$/, '').replace(/_qps$/, 's per second').replaceAll('_', ' ').replace('ttl', 'TTL');
   const label = words.charAt(0).toUpperCase() + words.slice(1);
   if (typeof value === 'boolean') return [label, value ? 'yes' : 'no'];
   return [label, name.endsWith('_ms') ? ms(value) : limit(value)];
@@ -86,7 +86,7 @@ export function TenantPanel({ tenant, user, row }: { tenant: string; user: strin
       {data && (
         <div data-panel={tenant}>
           <p className="text-dim break-words">
-            {count(data.connections)} connections of {count(data.users)} users. Hooks at {data.auth_url}
+            {plural(data.connections, 'connection')} of {plural(data.users, 'user')}. Hooks at {data.auth_url}
           </p>
           <LimitsInForce limits={data.limits} />
           <h3 className="mt-4 mb-1 font-semibold">Hooks</h3>

@@ -9,7 +9,7 @@ import { placeOf } from '../place';
 import { slowest } from './hooks';
 
 const HEAD = [
-  'Tenant', 'Connections', 'Users', 'Messages/s', 'Deliveries/s', 'Slowest hook, p95', 'Breaker', 'Kept messages', 'Events wait', 'Dead letters',
+  'Tenant', 'Connections', 'Messages/s', 'Breaker', 'Slowest hook, p95', 'Deliveries/s', 'Users', 'Kept messages', 'Events wait', 'Dead letters',
 ];
 
 function Row({ tenant, chosen }: { tenant: TenantRow; chosen: boolean }) {
@@ -22,13 +22,13 @@ function Row({ tenant, chosen }: { tenant: TenantRow; chosen: boolean }) {
         </a>
       </th>
       <td data-cell="connections">{count(tenant.connections)}</td>
-      <td>{count(tenant.users)}</td>
       <td data-cell="messages">{rate(tenant.rates?.messages_per_second)}</td>
-      <td>{rate(tenant.rates?.deliveries_per_second)}</td>
-      <td data-cell="hook">{slow ? `${ms(slow.latency.p95)} ${slow.op}` : NONE}</td>
       <td>
         <BreakerBadge state={tenant.breaker} />
       </td>
+      <td data-cell="hook">{slow ? `${ms(slow.latency.p95)} ${slow.op}` : NONE}</td>
+      <td>{rate(tenant.rates?.deliveries_per_second)}</td>
+      <td>{count(tenant.users)}</td>
       <td>
         {count(tenant.buffer.messages)} ({bytes(tenant.buffer.bytes)})
       </td>

@@ -4,7 +4,7 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api/client';
 import type { Kicked, Presence } from '../api/types';
-import { count, span } from '../format';
+import { count, plural, span } from '../format';
 import { Confirm } from '../parts/confirm';
 import { Alert, Badge, Button, Field, Table } from '../parts/ui';
 import { placeOf } from '../place';
@@ -25,7 +25,7 @@ function Devices({ presence, onKick }: { presence: Presence; onKick: (target: Ta
           {presence.online ? 'online' : 'offline'}
         </Badge>
         <span className="break-words">
-          {presence.user}: {count(presence.connections)} {presence.connections === 1 ? 'connection' : 'connections'}
+          {presence.user}: {plural(presence.connections, 'connection')}
         </span>
         {presence.online && (
           <Button look="danger" onClick={() => onKick({})}>
@@ -35,18 +35,18 @@ function Devices({ presence, onKick }: { presence: Presence; onKick: (target: Ta
       </p>
       {!presence.complete && <Alert>Redis does not answer: only this node&apos;s connections are known.</Alert>}
       {presence.devices.length > 0 && (
-        <Table label="Devices" head={['Device', 'Node', 'Online for', 'Connection', 'Action']}>
+        <Table label="Devices" head={['Device', 'Action', 'Node', 'Online for', 'Connection']}>
           {presence.devices.map((row) => (
             <tr key={row.connection} data-device={row.device}>
               <th scope="row">{row.device}</th>
-              <td>{row.node}</td>
-              <td>{span(now - row.online_at_ms)}</td>
-              <td className="font-mono text-xs">{row.connection}</td>
               <td>
                 <Button look="danger" aria-label={`Kick device ${row.device}…`} onClick={() => onKick({ device: row.device })}>
                   Kick…
                 </Button>
               </td>
+              <td>{row.node}</td>
+              <td>{span(now - row.online_at_ms)}</td>
+              <td className="font-mono text-xs">{row.connection}</td>
             </tr>
           ))}
         </Table>
@@ -58,7 +58,7 @@ function Devices({ presence, onKick }: { presence: Presence; onKick: (target: Ta
 
 /** What a kick did, in a sentence. */
 export function outcome(kicked: Kicked): string {
-  const closed = `${count(kicked.closed)} ${kicked.closed === 1 ? 'connection was' : 'connections were'} closed.`;
+  const closed = `${plural(kicked.closed, 'connection')} closed.`;
   if (kicked.complete) return closed;
   const silent = kicked.nodes.filter((node) => node.error).map((node) => node.node);
   return `${closed} ${silent.join(', ')} did not answer and may have more: try again.`;
