@@ -106,6 +106,18 @@ test('the files are served with the strict policy, and open without the token th
   assert.equal((await fetch(`${first.console}admin/v1/overview`)).status, 401);
 });
 
+test('an inline script does not run on the page, and this test would see it tried', async () => {
+  expected.push(/^policy: script-src-elem inline$/, /Content Security Policy/);
+  const page = await open(second);
+  await page.evaluate(() => {
+    const script = document.createElement('script');
+    script.textContent = 'window.ran = true';
+    document.body.append(script);
+  });
+  assert.equal(await page.evaluate(() => window.ran), undefined);
+  while (!complaints.includes('policy: script-src-elem inline')) await page.waitForTimeout(50);
+});
+
 test('the token is asked for, a wrong one is refused, the right one is kept in this tab until sign-out', async () => {
   expected.push(/status of 401/); // the browser's own line about a refused request
   const page = await context.newPage();

@@ -12,12 +12,12 @@ function Leaf({ kind }: { kind: Kind }) {
   ].filter(Boolean);
   return (
     <li className="border-line flex flex-wrap items-center gap-x-3 gap-y-0.5 border-l py-0.5 pl-3 tabular-nums" data-actor={kind.kind}>
-      <span className="font-medium">
+      <span className="min-w-40 font-medium">
         {kind.kind}
         {kind.actors > 1 && <span className="text-dim font-normal"> × {kind.actors}</span>}
       </span>
       <Bar share={kind.fullest} />
-      <span>
+      <span className="sm:min-w-36">
         <span data-cell="depth">{count(kind.depth)}</span> of {count(kind.capacity)} wait
       </span>
       <span className="text-dim">{count(kind.handled)} handled</span>
