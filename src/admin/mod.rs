@@ -7,6 +7,7 @@ mod answers;
 mod cluster;
 mod nonces;
 mod overview;
+pub mod page;
 mod problem;
 mod routes;
 mod view;
