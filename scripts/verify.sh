@@ -107,6 +107,16 @@ sdks() {
   fi
 }
 
+# The operator's console: is the committed page what its source gives, and does it work in a browser?
+console() {
+  step console-page console/check.sh
+  if [ "$RELEASE" = 1 ]; then
+    step console env MICS_BIN="$TARGET/release/mics" tests/console/run.sh
+  else
+    skip console "no release build"
+  fi
+}
+
 summary() {
   local line
   echo
@@ -128,6 +138,7 @@ run_all() {
   step release cargo build --release
   RELEASE=$((${#FAILED[@]} == failed ? 1 : 0))
   browser_test
+  console
   step autobahn scripts/autobahn.sh
   step deploy tests/deploy/check.py
   step monitoring tests/deploy/monitoring.py
