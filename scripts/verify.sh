@@ -109,11 +109,11 @@ sdks() {
 
 # The operator's console: is the committed page what its source gives, and does it work in a browser?
 console() {
-  step console-page console/check.sh
+  step console console/check.sh
   if [ "$RELEASE" = 1 ]; then
-    step console env MICS_BIN="$TARGET/release/mics" tests/console/run.sh
+    step console-test env MICS_BIN="$TARGET/release/mics" tests/console/run.sh
   else
-    skip console "no release build"
+    skip console-test "no release build"
   fi
 }
 
