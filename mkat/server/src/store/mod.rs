@@ -10,6 +10,7 @@ pub mod outbox;
 pub mod peers;
 mod readers;
 pub mod readings;
+pub mod rollups;
 mod schema;
 pub mod services;
 pub mod sessions;
