@@ -21,7 +21,8 @@ done
 
 # package: command that shows it is there, or none when only dpkg can tell.
 PACKAGES="build-essential:make pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server
-nginx-light:nginx python3-yaml: default-jre-headless:java maven:mvn faketime:faketime chromium:chromium"
+nginx-light:nginx python3-yaml: python3-venv: default-jre-headless:java maven:mvn faketime:faketime chromium:chromium
+shellcheck:shellcheck prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli"
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOG=$(mktemp) || exit 1
 trap 'rm -f "$LOG"' EXIT
@@ -87,6 +88,25 @@ browser_test() {
   fi
 }
 
+# Each SDK's own check, then all of them against a real gateway.
+sdks() {
+  step sdk-rust-client sdk/rust/mics-client/check.sh
+  step sdk-rust-hook sdk/rust/mics-hook/check.sh
+  step sdk-ts sdk/ts/check.sh
+  step sdk-wechat sdk/wechat/mics-client-sdk/check.sh
+  step sdk-node sdk/node/mics-hook-sdk/check.sh
+  step sdk-android sdk/android/mics-client-sdk/check.sh
+  step sdk-java sdk/java/check.sh
+  step sdk-python-client sdk/python/mics-client/check.sh
+  step sdk-python-hook sdk/python/mics-hook/check.sh
+  step sdk-go sdk/go/check.sh
+  if [ "$RELEASE" = 1 ]; then
+    step conformance env MICS_BIN="$TARGET/release/mics" sdk/conformance/run.py
+  else
+    skip conformance "no release build"
+  fi
+}
+
 summary() {
   local line
   echo
@@ -101,7 +121,7 @@ run_all() {
   step clippy cargo clippy --workspace --all-targets -- -D warnings
   step test cargo test --workspace --no-fail-fast
   # Those tests pass over themselves, and cargo keeps what they say to itself.
-  command -v redis-server >/dev/null || NOTES+=("SKIP live_redis, live_cluster (inside test): redis-server is missing")
+  command -v redis-server >/dev/null || NOTES+=("SKIP live_redis, live_cluster, live_admin (inside test): redis-server is missing")
   command -v java >/dev/null && command -v mvn >/dev/null || NOTES+=("SKIP live_kafka, dlq (inside test): java or mvn is missing")
   [ "$QUICK" = 1 ] && return
   local failed=${#FAILED[@]}
@@ -110,6 +130,11 @@ run_all() {
   browser_test
   step autobahn scripts/autobahn.sh
   step deploy tests/deploy/check.py
+  step monitoring tests/deploy/monitoring.py
+  if [ "$RELEASE" = 1 ]; then step acceptance scripts/acceptance.sh --quick; else skip acceptance "no release build"; fi
+  sdks
+  # Parts of those steps say so when they are skipped; the summary tells it again.
+  command -v kubectl >/dev/null || NOTES+=("SKIP kustomize (inside deploy): kubectl is missing")
 }
 
 set_up

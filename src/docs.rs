@@ -43,5 +43,10 @@ pub fn errors() -> String {
     out.push_str("## Refusals before the upgrade\n\n| status | when |\n|---|---|\n");
     out.push_str("| 400 | not a WebSocket handshake |\n| 404 | another path |\n");
     out.push_str("| 503 | draining, or MAX_CONNECTIONS or MAX_PENDING_HANDSHAKES reached (`retry-after` says when to come back) |\n");
+    out.push_str("\n## The admin API\n\nAnswered as `{\"error\": {\"code\": .., \"message\": .., \"details\": [..]}}`; `details` only where there are several mistakes.\n\n");
+    out.push_str("| code | status | when |\n|---|---|---|\n");
+    for (_, name, status, when) in crate::admin::CODES {
+        let _ = writeln!(out, "| `{name}` | {status} | {when} |");
+    }
     out
 }

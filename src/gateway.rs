@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +10,17 @@ use actix_server::ServerHandle;
 use mics_actors::metrics::Metrics;
 use mics_actors::node::{Node, Ports};
 use mics_actors::ports::{EventsOff, MemoryDirectory, MemoryEvents, MemoryLink, PeerNode};
-use mics_actors::settings::{Settings, TenantSettings, Withdrawal};
+use mics_actors::settings::{HARD_FRAME_CAP, Settings, TenantSettings, Withdrawal};
 use mics_domain::breaker::BreakerPolicy;
 use mics_domain::delivery::Delivery;
 use mics_domain::offline::OfflineLimits;
 use mics_domain::policy::HookDefaults;
 use mics_domain::ports::{Directory, EventSink, Hooks, PeerAnswer, PeerCall, PeerLink};
 use mics_domain::tenant::Secret;
+use mics_domain::trace::NoTraces;
 
-use crate::config::{DedupMode, GatewayConfig, Mode};
+use crate::admin::{Admin, AdminSettings};
+use crate::config::{DedupMode, GatewayConfig, Mode, Source};
 use crate::grpc::{GrpcLink, LinkSettings, NodeServer, ServerSettings};
 use crate::hookmock::{EmbeddedHooks, MockSettings, MockTenant};
 use crate::hooks::client::{HostRules, HttpHookSettings, HttpHooks};
@@ -27,6 +29,8 @@ use crate::http::app::Surface;
 use crate::http::listener::{self, H2Sockets};
 use crate::kafka::{Connection, KafkaConfig, KafkaSink, Limits, Retries};
 use crate::redis::{RedisConfig, RedisDirectory};
+use crate::reload::Reloader;
+use crate::traces::Traces;
 
 /// Events that `mics dev` keeps for its debug view.
 const DEV_EVENTS: usize = 1_000;
@@ -68,9 +72,11 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where operators look; `None` = not served.
     pub admin: Option<SocketAddr>,
+    pub reloader: Arc<Reloader>,
     server: ServerHandle,
     grpc: Option<NodeServer>,
     kafka: Option<Arc<KafkaSink>>,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Running {
@@ -87,11 +93,14 @@ impl Running {
                 tracing::error!(lost, "events_lost_at_shutdown");
             }
         }
+        if let Some(traces) = self.traces {
+            let _ = actix_rt::task::spawn_blocking(move || traces.finish()).await;
+        }
     }
 }
 
-/// Starts a node. Needs a running actix system.
-pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> {
+/// Starts a node; `source` is what its configuration was read from. Needs a running actix system.
+pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Running, StartError> {
     let listen = |port| {
         let address = SocketAddr::new(config.bind_address, port);
         listener::bind(address).map_err(|error| StartError::Listen { address, error })
@@ -103,7 +112,9 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
     let grpc_late = Arc::new(Late::default());
     let grpc = node_server(config, &grpc_late, &metrics).map_err(other)?;
     let kafka = kafka(config, &metrics)?;
-    let directory = directory(config, &grpc)?;
+    let directory = directory(config)?;
+    let traces = config.traces.as_ref().map(|traces| Traces::start(traces, &config.node_id)).transpose();
+    let traces = traces.map_err(other)?.map(Arc::new);
     let alone = directory.standalone();
     let ports = Ports {
         hooks: hooks(config, mode),
@@ -114,6 +125,10 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
             (None, Mode::Gateway) => Arc::new(EventsOff),
         },
         directory,
+        tracer: match &traces {
+            Some(traces) => traces.clone(),
+            None => Arc::new(NoTraces),
+        },
     };
     let node = Node::start(settings(config, mode), ports, metrics);
     let _ = grpc_late.0.set(node.clone());
@@ -135,8 +150,9 @@ pub fn start(config: &GatewayConfig, mode: Mode) -> Result<Running, StartError> 
             tracing::error!(%error, "server_ended");
         }
     });
-    let admin = admin(config, &node)?;
-    Ok(Running { node, address, admin, server: handle, grpc, kafka })
+    let reloader = Reloader::new(source, mode, config.clone(), node.clone());
+    let admin = admin(config, &node, &reloader)?;
+    Ok(Running { node, address, admin, reloader, server: handle, grpc, kafka, traces })
 }
 
 fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {
@@ -151,14 +167,19 @@ fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {
     }
 }
 
-/// The operators' port listens on the loopback only.
-fn admin(config: &GatewayConfig, node: &Arc<Node>) -> Result<Option<SocketAddr>, StartError> {
+fn admin(config: &GatewayConfig, node: &Arc<Node>, reloader: &Arc<Reloader>) -> Result<Option<SocketAddr>, StartError> {
     if config.admin_port == 0 {
         return Ok(None);
     }
-    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), config.admin_port);
+    let address = SocketAddr::new(config.admin_bind_address, config.admin_port);
     let listener = listener::bind(address).map_err(|error| StartError::Listen { address, error })?;
-    let server = listener::serve_admin(listener, node.clone()).map_err(other)?;
+    let settings = AdminSettings {
+        token: config.admin_token.as_ref().map(|token| token.expose().to_owned()),
+        system_user: config.admin_system_user.clone(),
+        max_body_bytes: if config.max_message_bytes == 0 { HARD_FRAME_CAP } else { config.max_message_bytes },
+    };
+    let admin = Admin::new(settings, node.clone(), reloader.clone());
+    let server = listener::serve_admin(listener, node.clone(), admin).map_err(other)?;
     actix_rt::spawn(server);
     Ok(Some(address))
 }
@@ -172,11 +193,11 @@ fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
     Arc::new(HttpHooks::new(settings))
 }
 
-fn directory(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dyn Directory>, StartError> {
+fn directory(config: &GatewayConfig) -> Result<Arc<dyn Directory>, StartError> {
     let Some(connection) = &config.redis_connection else { return Ok(Arc::new(MemoryDirectory::standalone())) };
     let mistakes = |mistakes: crate::redis::RedisMistakes| StartError::Redis(mistakes.to_string());
     let parsed = RedisConfig::parse(connection.expose()).map_err(mistakes)?;
-    Ok(Arc::new(RedisDirectory::new(&parsed, handle(grpc)?).map_err(mistakes)?))
+    Ok(Arc::new(RedisDirectory::new(&parsed).map_err(mistakes)?))
 }
 
 fn kafka(config: &GatewayConfig, metrics: &Metrics) -> Result<Option<Arc<KafkaSink>>, StartError> {
@@ -225,6 +246,8 @@ impl PeerNode for Late {
             (Some(node), call) => node.answer(call),
             (None, PeerCall::Place { kept, .. }) => PeerAnswer::Placed(vec![false; kept.len()]),
             (None, PeerCall::Lease { .. }) => PeerAnswer::Leased { kept: Vec::new(), held: false },
+            (None, PeerCall::Kick { .. }) => PeerAnswer::Kicked(0),
+            (None, PeerCall::Report { .. }) => PeerAnswer::Report(Box::default()),
             (None, _) => PeerAnswer::Done,
         }
     }
@@ -250,7 +273,7 @@ fn node_server(config: &GatewayConfig, node: &Arc<Late>, metrics: &Metrics) -> i
     NodeServer::start(&settings, node.clone(), Arc::new(move || late.next_delivery())).map(Some)
 }
 
-/// The runtime on which this node talks to Redis and to other nodes.
+/// The runtime on which this node talks to other nodes.
 fn handle(grpc: &Option<NodeServer>) -> Result<tokio::runtime::Handle, StartError> {
     grpc.as_ref().and_then(NodeServer::handle).ok_or_else(|| other("the node service is not running"))
 }
@@ -331,7 +354,8 @@ fn settings(config: &GatewayConfig, mode: Mode) -> Settings {
     }
 }
 
-fn tenants(config: &GatewayConfig, mode: Mode) -> BTreeMap<String, TenantSettings> {
+/// What the runtime is to know of the tenants.
+pub fn tenants(config: &GatewayConfig, mode: Mode) -> BTreeMap<String, TenantSettings> {
     if mode == Mode::Dev && config.tenants.is_empty() {
         let mock = MockSettings::default();
         let tenant = |(id, secret): (&String, &String)| {

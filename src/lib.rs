@@ -1,6 +1,8 @@
 //! MICS, the multi-tenant messaging gateway: the edges (WebSocket, HTTP, gRPC), the adapters of the ports (hooks, Redis,
 //! Kafka), configuration and composition. Rules are in `mics-domain`, the flow and the actors in `mics-actors`.
 
+pub mod admin;
+pub mod admin_cli;
 pub mod config;
 pub mod dlq;
 pub mod docs;
@@ -13,4 +15,6 @@ pub mod kafka;
 pub mod load;
 pub mod logs;
 pub mod redis;
+pub mod reload;
+pub mod traces;
 pub mod ws;

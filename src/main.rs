@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use actix_rt::System;
 use mics::config::{GatewayConfig, HookMockConfig, Mode, Source};
-use mics::{config, dlq, docs, gateway, hookmock, load, logs};
+use mics::{admin_cli, config, dlq, docs, gateway, hookmock, load, logs};
 
 /// Gives memory back when connections leave, which the system's allocator does not.
 #[global_allocator]
@@ -17,6 +17,7 @@ mics - multi-tenant, zero-storage WebSocket messaging gateway
   mics gateway    serve tenants; configured by environment variables
   mics hookmock   a mock of a tenant's back end
   mics load       load tester (mics load --help)
+  mics admin      look at and act on running nodes (mics admin --help)
   mics dlq        list and replay dead letters (mics dlq --help)
   mics config     print every variable with type, default, range and effect
   mics errors     print every code and reason that a client can meet
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         "gateway" => gateway(Mode::Gateway, rest),
         "hookmock" => hook_mock(rest),
         "load" => load::run(rest),
+        "admin" => admin_cli::run(rest),
         "dlq" => dlq::run(rest),
         "config" => print(&config::markdown()),
         "errors" => print(&docs::errors()),
@@ -87,7 +89,7 @@ fn gateway(mode: Mode, arguments: Vec<String>) -> ExitCode {
         tracing::warn!("config: {warning}");
     }
     System::new().block_on(async {
-        let running = match gateway::start(&config, mode) {
+        let running = match gateway::start(&config, mode, source) {
             Ok(running) => running,
             Err(error) => return refuse(&error.to_string()),
         };
@@ -95,6 +97,7 @@ fn gateway(mode: Mode, arguments: Vec<String>) -> ExitCode {
             println!("\n  MICS is ready: http://localhost:{}/  (open it in two tabs)\n", running.address.port());
         }
         tracing::info!(address = %running.address, "listening");
+        running.reloader.watch();
         stop_signal().await;
         running.stop().await;
         ExitCode::SUCCESS

@@ -342,3 +342,81 @@ fn settings_of_the_kafka_client_have_its_names_and_stay_secret() {
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(!warnings.iter().any(|warning| warning.contains("KAFKA_PROP")), "{warnings:?}");
 }
+
+/// A file that is gone when this is dropped.
+struct Temporary(std::path::PathBuf);
+
+impl Temporary {
+    fn new(name: &str, text: &str) -> Temporary {
+        let path = std::env::temp_dir().join(format!("mics-config-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Temporary(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_tenants_file_is_the_only_source_of_tenants() {
+    let toml = "[TENANT_AUTH_MAP]\na = \"http://a.test/\"\nb = \"http://b.test\"\n[TENANT_HOOK_SECRETS]\na = \"s\"\n\
+                [TENANT_HOOK_MAX_CONCURRENCY]\na = 7\n[HOOK_DENY_WHEN_DEGRADED]\nb = true\n";
+    let json = r#" {"TENANT_AUTH_MAP": {"a": "http://a.test", "b": "http://b.test/"}, "tenant_hook_secrets": {"a": "s"},
+        "TENANT_HOOK_MAX_CONCURRENCY": {"a": 7}, "HOOK_DENY_WHEN_DEGRADED": {"b": true}}"#;
+    let files = [Temporary::new("tenants.toml", toml), Temporary::new("tenants.json", json)];
+    let loaded = files.each_ref().map(|file| load(&[("TENANTS_FILE", file.path())]).unwrap());
+    for (config, warnings) in &loaded {
+        assert_eq!(config.tenants.keys().collect::<Vec<_>>(), ["a", "b"]);
+        let (a, b) = (&config.tenants["a"], &config.tenants["b"]);
+        assert_eq!(
+            (a.auth_url.as_str(), a.hook_max_concurrency, a.deny_when_degraded),
+            ("http://a.test", Some(7), false)
+        );
+        assert_eq!(a.secret.as_ref().map(|secret| secret.expose()), Some("s"));
+        assert!(b.deny_when_degraded && b.secret.is_none());
+        let ignored = warnings.iter().any(|w| w.starts_with("TENANT_AUTH_MAP") && w.contains("TENANTS_FILE is set"));
+        assert!(ignored, "the environment's map is ignored, and that is said: {warnings:?}");
+    }
+    assert_eq!(loaded[0].0.tenants, loaded[1].0.tenants);
+}
+
+#[test]
+fn mistakes_in_a_tenants_file_are_all_named_and_show_no_secret() {
+    let of = |name: &str, text: &str| {
+        let file = Temporary::new(name, text);
+        mistakes(&[("TENANTS_FILE", file.path())])
+    };
+    let found = of(
+        "wrong.toml",
+        "PORT = 1\n[TENANT_AUTH_MAP]\na = \"ftp://a\"\n\"b c\" = \"http://b\"\n[TENANT_HOOK_SECRETS]\na = [\"hush\"]\n[TENANT_HOOK_SECRET]\na = \"hush\"\n",
+    );
+    for part in ["\"PORT\" is not one of", "TENANT_HOOK_SECRET__a", "ftp://a", "b c", "TENANT_HOOK_SECRETS=***"] {
+        assert!(found.iter().any(|mistake| mistake.contains(part)), "{part} is not in {found:#?}");
+    }
+    assert!(!found.iter().any(|mistake| mistake.contains("hush")), "{found:#?}");
+    let found = of("broken.toml", "[TENANT_AUTH_MAP]\na = \"http://a\n[TENANT_HOOK_SECRETS]\na = \"hush\n");
+    assert!(matches!(&found[..], [one] if one.contains("line 2 is not TOML") && !one.contains("hush")), "{found:#?}");
+    let found = of("broken.json", "{\"TENANT_HOOK_SECRETS\": {\"a\": \"hush\" ");
+    assert!(matches!(&found[..], [one] if one.contains("is not JSON") && !one.contains("hush")), "{found:#?}");
+    assert!(matches!(&of("empty", "")[..], [one] if one.starts_with("TENANT_AUTH_MAP: is required")));
+    assert!(matches!(&mistakes(&[("TENANTS_FILE", "/nowhere")])[..], [one] if one.contains("cannot be read")));
+}
+
+#[test]
+fn the_admin_port_is_closed_to_strangers() {
+    let open = [("ADMIN_PORT", "9090"), ("ADMIN_BIND_ADDRESS", "0.0.0.0")];
+    assert!(mistakes(&open)[0].contains("needs ADMIN_TOKEN"));
+    let (config, warnings) = load(&[open[0], open[1], ("ADMIN_TOKEN", "short")]).unwrap();
+    assert!(config.admin_bind_address.is_unspecified() && warnings.iter().any(|w| w.contains("can be guessed")));
+    assert_eq!(config.admin_system_user, "system");
+    let here = load(&[("ADMIN_PORT", "9090"), ("ADMIN_BIND_ADDRESS", "::1")]).unwrap().0;
+    assert!(here.admin_bind_address.is_loopback() && here.admin_token.is_none());
+    assert!(mistakes(&[("ADMIN_SYSTEM_USER", "a\u{7}")])[0].starts_with("ADMIN_SYSTEM_USER"));
+}

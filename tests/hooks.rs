@@ -18,6 +18,7 @@ use mics_domain::message::{Kind, Message};
 use mics_domain::policy::HookFailure;
 use mics_domain::ports::{AuthAnswer, CheckAnswer, HookTarget, Hooks, MembersPage, MembersQuestion};
 use mics_domain::tenant::Secret;
+use mics_domain::trace::TraceParent;
 
 const HOOK_URL: &str = "http://hooks.example:8081";
 
@@ -27,6 +28,7 @@ fn target(base: &str) -> HookTarget {
         base_url: base.to_owned(),
         secret: Secret::new("dev-secret-t1"),
         trace_id: "fedcba9876543210fedcba9876543210".into(),
+        trace: None,
     }
 }
 
@@ -366,6 +368,7 @@ async fn requests_carry_the_contracts_headers() {
         let good = request.starts_with("post /base/check-message http/1.1\r\n")
             && request.contains("\r\ncontent-type: application/protobuf\r\n")
             && request.contains("\r\ncontent-length: ")
+            && !request.contains("traceparent")
             && !request.contains("transfer-encoding");
         let status = if good { "200 OK" } else { "400 Bad" };
         let _ = write!(s, "HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n\x10\x01");
@@ -375,6 +378,27 @@ async fn requests_carry_the_contracts_headers() {
     for _ in 0..2 {
         assert!(hooks.check_message(&to, &message(b"x")).await.unwrap().allow, "both on one connection");
     }
+}
+
+#[actix_rt::test]
+async fn a_recorded_trace_goes_along() {
+    const PLACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let (told, tell) = std::sync::mpsc::channel();
+    let echo = move |s: &mut std::net::TcpStream| {
+        let _ = s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\x10\x01");
+        let mut buffer = [0; 16 * 1024];
+        let read = s.read(&mut buffer).unwrap_or(0);
+        let _ = told.send(String::from_utf8_lossy(&buffer[..read]).to_ascii_lowercase());
+        let _ = s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\x10\x01");
+    };
+    let to = target(&format!("http://{}", raw_server(echo)));
+    let to = HookTarget { trace: TraceParent::parse(PLACE), ..to };
+    let hooks = patient();
+    for _ in 0..2 {
+        assert!(hooks.check_message(&to, &message(b"x")).await.unwrap().allow, "both on one connection");
+    }
+    let request = tell.recv().unwrap();
+    assert!(request.contains(&format!("\r\ntraceparent: {PLACE}\r\n")), "{request}");
 }
 
 #[actix_rt::test]

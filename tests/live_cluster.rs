@@ -28,6 +28,8 @@ mod redis_support;
 mod restart;
 #[path = "live_cluster/talk.rs"]
 mod talk;
+#[path = "live_cluster/traces.rs"]
+mod traces;
 #[path = "live_cluster/users.rs"]
 mod users;
 

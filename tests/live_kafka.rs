@@ -12,6 +12,7 @@ use mics::kafka::{KafkaConfig, dead_letter_topic, event_topic};
 use mics_actors::contract::events::{self as contract, Published, event};
 use mics_domain::event::Event;
 use mics_domain::ports::{EventRefused, EventSink, LocalFuture};
+use mics_domain::trace::TraceParent;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -46,8 +47,14 @@ async fn keeps_the_contract_of_the_port() {
     offer(&sink, "plain", "alice", 7);
     assert_eq!(sink.sink.close(LONG).await, 0);
     assert_eq!(sink.offer(event("plain", "alice", "late")), Err(EventRefused::QueueFull));
-    let expected = Record { key: "alice".into(), value: b"alice|7|\x0a\x01t".into(), headers: 0 };
+    let expected = Record { key: "alice".into(), value: b"alice|7|\x0a\x01t".into(), headers: vec![] };
     assert_eq!(read(&broker.bootstrap, "im-mics-plain-event", 1), [expected]);
+    let place = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let sink = TestSink::new(&config(&broker.bootstrap));
+    sink.offer(Event { trace: TraceParent::parse(place), ..event("traced", "alice", "8") }).expect("room");
+    assert_eq!(sink.sink.close(LONG).await, 0);
+    let traced = read(&broker.bootstrap, &event_topic("traced"), 1);
+    assert_eq!(traced[0].headers, [("traceparent".to_owned(), place.to_owned())]);
 }
 
 /// Each user's events are on the event topic in order; what is missing there is a dead letter.

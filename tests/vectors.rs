@@ -178,6 +178,7 @@ fn target(v: &Value) -> HookTarget {
         base_url: String::new(),
         secret: Secret::new(&text(v, "key")),
         trace_id: text(&v["meta"], "trace_id"),
+        trace: None,
     }
 }
 
@@ -265,6 +266,7 @@ fn event(v: &Value, secret: &str) -> Event {
         at_ms: int(f, "timestamp"),
         trace_id: text(f, "trace_id"),
         secret: Secret::new(secret),
+        trace: None,
     }
 }
 

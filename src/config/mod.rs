@@ -22,6 +22,9 @@ use parse::Reader;
 pub use source::{ConfigError, ConfigErrors, Secret, Source};
 pub use vars::{Area, FILE_VAR, HOOK_MOCK_VARS, Kind, VARS, Var};
 
+/// An admin token should have at least so many bytes.
+const SHORT_TOKEN: usize = 16;
+
 /// Which checks apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -58,18 +61,24 @@ pub struct TenantSettings {
 
 /// Settings of `mics gateway` and `mics dev`: one field per variable of [`VARS`], without the unit in the name of a `Duration`.
 /// Sizes are bytes; 0 means what the table says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GatewayConfig {
     pub port: u16,
     pub bind_address: IpAddr,
     pub grpc_port: u16,
     pub admin_port: u16,
+    pub admin_bind_address: IpAddr,
+    /// `None` = open to the loopback.
+    pub admin_token: Option<Secret>,
+    pub admin_system_user: String,
     pub node_id: String,
     pub public_endpoint: String,
     pub workers: usize,
     pub max_connections: usize,
     pub max_pending_handshakes: usize,
     pub tenants: BTreeMap<String, TenantSettings>,
+    /// Where the tenants come from, so that it can be watched.
+    pub tenants_file: Option<PathBuf>,
     pub hook_sign_required: bool,
     pub hook_max_concurrency: i32,
     pub hook_queue_timeout: Duration,
@@ -118,6 +127,8 @@ pub struct GatewayConfig {
     pub log_format: LogFormat,
     /// Filter directives, e.g. `info,mics::hooks=debug`.
     pub log_level: String,
+    /// `None`: nothing is traced.
+    pub traces: Option<TraceConfig>,
     /// The file that was named, so that it can be watched.
     pub config_file: Option<PathBuf>,
 }
@@ -138,14 +149,18 @@ impl GatewayConfig {
         r.millis("KAFKA_IDLE_DELAY_MS");
         GatewayConfig {
             port,
-            bind_address: bind_address(r),
+            bind_address: ip_address(r, "BIND_ADDRESS"),
             grpc_port,
             admin_port: r.port("ADMIN_PORT"),
+            admin_bind_address: ip_address(r, "ADMIN_BIND_ADDRESS"),
+            admin_token: r.secret("ADMIN_TOKEN"),
+            admin_system_user: system_user(r),
             node_id: node_id(r),
             public_endpoint: public_endpoint(r, if grpc_port == 0 { port } else { grpc_port }),
             workers: r.size("WORKERS"),
             max_connections: r.size("MAX_CONNECTIONS"),
             max_pending_handshakes: r.size("MAX_PENDING_HANDSHAKES"),
+            tenants_file: r.tenants_file("TENANTS_FILE"),
             tenants: tenants(r, mode),
             hook_sign_required: r.bool("HOOK_SIGN_REQUIRED"),
             hook_max_concurrency: r.number("HOOK_MAX_CONCURRENCY"),
@@ -190,6 +205,7 @@ impl GatewayConfig {
             admission_unregister_retry_backoff: r.millis("ADMISSION_UNREGISTER_RETRY_BACKOFF_MS"),
             log_format: if r.choice("LOG_FORMAT") == "text" { LogFormat::Text } else { LogFormat::Json },
             log_level: r.level("LOG_LEVEL"),
+            traces: traces(r),
             config_file: r.config_file(),
         }
     }
@@ -211,6 +227,13 @@ impl GatewayConfig {
                 );
             }
         }
+        if self.admin_port != 0 && !self.admin_bind_address.is_loopback() && self.admin_token.is_none() {
+            let address = self.admin_bind_address.to_string();
+            r.error("ADMIN_BIND_ADDRESS", &address, "needs ADMIN_TOKEN: without one only a loopback address is served");
+        }
+        if self.admin_token.as_ref().is_some_and(|token| token.expose().len() < SHORT_TOKEN) {
+            r.warn("ADMIN_TOKEN", format_args!("has less than {SHORT_TOKEN} bytes and can be guessed"));
+        }
         let ports = [("PORT", self.port), ("GRPC_PORT", self.grpc_port), ("ADMIN_PORT", self.admin_port)];
         for (at, (name, port)) in ports.iter().enumerate().filter(|(_, (_, port))| *port != 0) {
             if let Some((other, _)) = ports[..at].iter().find(|(_, other)| other == port) {
@@ -220,6 +243,38 @@ impl GatewayConfig {
         if self.dedup_mode == DedupMode::Redis && self.redis_connection.is_none() {
             r.warn("DEDUP_MODE", "redis without REDIS__CONNECTION; message ids are kept in memory");
         }
+    }
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceConfig {
+    /// Absolute URL of the collector.
+    pub endpoint: String,
+    pub service: String,
+    /// 0 to 1.
+    pub share: f64,
+}
+
+/// Where the admin API of this machine's node is, for the commands that use it.
+#[derive(Debug, Clone)]
+pub struct AdminClientConfig {
+    /// `None`: no port is set.
+    pub address: Option<std::net::SocketAddr>,
+    pub token: Option<Secret>,
+}
+
+impl AdminClientConfig {
+    pub fn load(source: &Source) -> Result<(AdminClientConfig, Vec<String>), ConfigErrors> {
+        let mut r = Reader::new(source, VARS, &[VARS, HOOK_MOCK_VARS]);
+        let mut ip = ip_address(&mut r, "ADMIN_BIND_ADDRESS");
+        if ip.is_unspecified() {
+            ip = std::net::Ipv4Addr::LOCALHOST.into();
+        }
+        let port = r.port("ADMIN_PORT");
+        let address = (port != 0).then(|| std::net::SocketAddr::new(ip, port));
+        let token = r.secret("ADMIN_TOKEN");
+        r.finish(AdminClientConfig { address, token })
     }
 }
 
@@ -249,13 +304,21 @@ impl KafkaClientConfig {
     }
 }
 
-fn bind_address(r: &mut Reader) -> IpAddr {
-    let text = r.text("BIND_ADDRESS").unwrap_or_default();
+fn ip_address(r: &mut Reader, name: &str) -> IpAddr {
+    let text = r.text(name).unwrap_or_default();
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(&text);
     bare.parse().unwrap_or_else(|_| {
-        r.error("BIND_ADDRESS", &text, "is not an IP address");
+        r.error(name, &text, "is not an IP address");
         Ipv6Addr::UNSPECIFIED.into()
     })
+}
+
+fn system_user(r: &mut Reader) -> String {
+    let user = r.text("ADMIN_SYSTEM_USER").unwrap_or_default();
+    if let Err(problem) = mics_domain::ids::check_id(&user) {
+        r.error("ADMIN_SYSTEM_USER", &user, problem.to_string());
+    }
+    user
 }
 
 fn node_id(r: &mut Reader) -> String {
@@ -281,6 +344,23 @@ fn public_endpoint(r: &mut Reader, port: u16) -> String {
     endpoint.trim_end_matches('/').to_owned()
 }
 
+fn traces(r: &mut Reader) -> Option<TraceConfig> {
+    let text = r.text("OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    if share.is_none() {
+        r.error("OTEL_TRACES_SAMPLER_ARG", &text, "is not a number from 0 to 1");
+    }
+    let endpoint = r.text("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+    if let Err(problem) = values::check_url(&endpoint) {
+        r.error("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint, problem);
+    }
+    Some(TraceConfig {
+        endpoint,
+        service: r.text("OTEL_SERVICE_NAME").unwrap_or_default(),
+        share: share.unwrap_or(0.0),
+    })
+}
+
 fn host_patterns(r: &mut Reader) -> Vec<String> {
     let patterns = r.list("HOOK_URL_ALLOW_LIST");
     for pattern in &patterns {
@@ -294,7 +374,8 @@ fn host_patterns(r: &mut Reader) -> Vec<String> {
 /// Tenants are the keys of TENANT_AUTH_MAP; the other maps add to them.
 fn tenants(r: &mut Reader, mode: Mode) -> BTreeMap<String, TenantSettings> {
     let auth = r.map("TENANT_AUTH_MAP");
-    if auth.is_empty() && mode == Mode::Gateway {
+    let unreadable = r.errors.iter().any(|error| error.name == "TENANTS_FILE");
+    if auth.is_empty() && mode == Mode::Gateway && !unreadable {
         r.missing("TENANT_AUTH_MAP", "is required: at least one tenant");
     }
     let known: BTreeSet<String> = auth.keys().cloned().collect();

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::source::{ConfigError, ConfigErrors, Secret, Source, find};
 use super::values::{level_word, parse_bool, scalar, shown, whole_number};
-use super::vars::{FILE_VAR, Kind, Var, normal};
+use super::vars::{Area, FILE_VAR, Kind, Var, normal};
 
 /// Reads values of one table of variables and collects all mistakes and warnings.
 pub(super) struct Reader<'a> {
@@ -18,6 +18,8 @@ pub(super) struct Reader<'a> {
     env: &'a [(String, String)],
     file: Vec<(String, String)>,
     host_name: Option<String>,
+    /// The maps of the tenants' own file, which then are the only ones.
+    tenants: Option<Vec<(String, String)>>,
     pub errors: Vec<ConfigError>,
     pub warnings: Vec<String>,
 }
@@ -26,14 +28,14 @@ impl<'a> Reader<'a> {
     /// Reads the file too. `known` are all tables: a name in the file that none of them has is a warning.
     pub fn new(source: &'a Source, table: &'static [Var], known: &[&'static [Var]]) -> Reader<'a> {
         let (env, host_name) = (&source.env[..], source.host_name());
-        let mut reader = Reader { table, env, file: Vec::new(), host_name, errors: Vec::new(), warnings: Vec::new() };
+        let (file, tenants, errors, warnings) = Default::default();
+        let mut reader = Reader { table, env, file, host_name, tenants, errors, warnings };
         if let Some(text) = reader.file_text(source) {
             match text.parse::<toml::Table>() {
                 Ok(toml) => super::file::flatten(toml, known, &mut reader.file, &mut reader.warnings),
                 // Only the place and the kind of mistake: the parser's full text quotes the line, which may hold a secret.
                 Err(error) => {
-                    let line =
-                        error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+                    let line = line(&text, &error);
                     reader.error(FILE_VAR.0, "", format!("line {line} is not TOML: {}", error.message()));
                 }
             }
@@ -53,6 +55,37 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// Reads the file that `name` names, if it does: TOML, or JSON when it begins with `{`. From then on the maps of its
+    /// chapter come from it alone.
+    pub fn tenants_file(&mut self, name: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(name)?);
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot be read: {error}"));
+        let table = text.and_then(|text| tenants_table(&text));
+        let mut pairs = Vec::new();
+        match table {
+            Ok(table) => super::file::flatten(table, &[self.table], &mut pairs, &mut Vec::new()),
+            Err(problem) => self.error(name, &shown, problem),
+        }
+        let maps: Vec<&Var> = self.table.iter().filter(|v| v.area == Area::Tenants && is_map(v)).collect();
+        for (found, _) in &pairs {
+            if !maps.iter().any(|map| map.is_named(found)) {
+                let known = maps.iter().map(|map| map.name).collect::<Vec<_>>().join(", ");
+                self.error(name, &shown, format!("\"{}\" is not one of {known}", super::values::shown(found)));
+            }
+        }
+        for map in maps {
+            let given = |text: String| !text.trim().is_empty();
+            let elsewhere =
+                |pairs: &[(String, String)]| layer(pairs, map).is_some_and(given) || !entries(pairs, map).is_empty();
+            if elsewhere(self.env) || elsewhere(&self.file) {
+                self.warn(map.name, format_args!("ignored: {name} is set"));
+            }
+        }
+        self.tenants = Some(pairs);
+        Some(path)
     }
 
     pub fn error(&mut self, name: &str, value: &str, problem: impl Into<String>) {
@@ -235,6 +268,9 @@ impl<'a> Reader<'a> {
     /// the environment replaces the file, while its single entries are laid over the file's map.
     pub fn map(&mut self, name: &str) -> BTreeMap<String, Value> {
         let var = self.var(name);
+        if let Some(pairs) = self.tenants.clone().filter(|_| var.area == Area::Tenants) {
+            return layer(&pairs, var).map_or_else(|| entries(&pairs, var), |text| self.json_object(var, &text));
+        }
         let env = self.env;
         let mut map = match layer(env, var) {
             Some(text) => self.json_object(var, &text),
@@ -296,6 +332,23 @@ impl<'a> Reader<'a> {
         }
         result
     }
+}
+
+fn is_map(var: &Var) -> bool {
+    matches!(var.kind, Kind::Map { .. })
+}
+
+/// Error: what is wrong with it, without its text, which holds secrets.
+fn tenants_table(text: &str) -> Result<toml::Table, String> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"));
+    }
+    text.parse()
+        .map_err(|error: toml::de::Error| format!("line {} is not TOML: {}", line(text, &error), error.message()))
+}
+
+fn line(text: &str, error: &toml::de::Error) -> usize {
+    error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1)
 }
 
 fn layer(pairs: &[(String, String)], var: &Var) -> Option<String> {

@@ -109,7 +109,7 @@ impl Area {
         (Area::Routing, "Groups, routes and Redis"),
         (Area::Events, "Events (Kafka)"),
         (Area::Cluster, "Cluster and shutdown"),
-        (Area::Logs, "Logs"),
+        (Area::Logs, "Logs and traces"),
     ];
 }
 
@@ -144,13 +144,17 @@ pub const VARS: &[Var] = &[
     var(Area::Node, "PORT", Kind::Port, "8080", "", "The listening port for HTTP, WebSocket and, unless `GRPC_PORT` is set, node gRPC. 0 = any free port."),
     var(Area::Node, "BIND_ADDRESS", Kind::Text, "[::]", "", "IP address to listen on; `[::]` = all interfaces, dual stack."),
     var(Area::Node, "GRPC_PORT", Kind::Port, "0", "", "Port of its own for node gRPC; 0 = share `PORT`."),
-    var(Area::Node, "ADMIN_PORT", Kind::Port, "0", "", "Port of its own for the operator's endpoints; 0 = off."),
+    var(Area::Node, "ADMIN_PORT", Kind::Port, "0", "", "Port of its own for the operator's endpoints and the admin API ([ops/admin.md](ops/admin.md)); 0 = off."),
+    var(Area::Node, "ADMIN_BIND_ADDRESS", Kind::Text, "127.0.0.1", "", "IP address of `ADMIN_PORT`. Any but a loopback address needs `ADMIN_TOKEN`."),
+    var(Area::Node, "ADMIN_TOKEN", Kind::Secret, "", "", "Token that the admin API demands as `Authorization: Bearer`; unset = open to whoever reaches the loopback. Secret."),
+    var(Area::Node, "ADMIN_SYSTEM_USER", Kind::Text, "system", "", "User id that messages published over the admin API come from, in every tenant."),
     var(Area::Node, "NODE_ID", Kind::Text, "host name", "", "Name of this node. Unique in the cluster; must not contain `|`."),
     var(Area::Node, "PUBLIC_ENDPOINT", Kind::Url, "http://localhost:{PORT}", "", "Where other nodes reach the gRPC of this node; must not contain `|`. The default follows `GRPC_PORT` when that is set."),
     var(Area::Node, "WORKERS", int(0, 1024), "0", "threads", "Threads that serve connections; 0 = one per core."),
     var(Area::Node, "MAX_CONNECTIONS", int(0, 100 * MILLION), "0", "sockets", "Most open sockets on this node; 0 = derived from the limit of file descriptors."),
     var(Area::Node, "MAX_PENDING_HANDSHAKES", int(1, MILLION), "4096", "sockets", "Most connections still in their handshake or /auth; more are refused."),
     // Tenants
+    var(Area::Tenants, "TENANTS_FILE", Kind::Text, "", "", "Path of a TOML or JSON file with the four maps of this chapter, and nothing else. When set, tenants come from it alone. Read again when it changes, on SIGHUP and by `mics admin reload`. See [ops/admin.md](ops/admin.md#tenants-without-a-restart)."),
     alias(var(Area::Tenants, "TENANT_AUTH_MAP", Kind::Map { of: "URL", secret: false }, "", "", "Tenant -> base URL of its /auth hook. Required for `gateway`. Tenant ids: 1 to 64 of `A-Z a-z 0-9 . _ -`."), &["Tenants__AuthMap"]),
     alias(var(Area::Tenants, "TENANT_HOOK_SECRETS", Kind::Map { of: "string", secret: true }, "", "", "Tenant -> key that signs /auth requests. Secret."), &["Tenants__HookSecrets"]),
     alias(var(Area::Tenants, "TENANT_HOOK_MAX_CONCURRENCY", Kind::Map { of: "int", secret: false }, "", "requests", "Tenant -> its own `HOOK_MAX_CONCURRENCY`. Values of 0 and less are ignored."), &["Tenants__HookMaxConcurrency"]),
@@ -206,6 +210,9 @@ pub const VARS: &[Var] = &[
     // Logs
     var(Area::Logs, "LOG_FORMAT", Kind::Choice { words: &["json", "text"], strict: true }, "json", "", "`json`: one object per line; `text`: for people."),
     alias(var(Area::Logs, "LOG_LEVEL", Kind::Level, "info", "", "`trace`, `debug`, `info`, `warn`, `error`, `off`, or a list such as `info,mics::hooks=debug`. .NET names (`Information`, ...) are accepted."), &["Logging__LogLevel__Default"]),
+    var(Area::Logs, "OTEL_EXPORTER_OTLP_ENDPOINT", Kind::Url, "", "", "Collector of traces, OTLP over gRPC, e.g. `http://localhost:4317`; unset = nothing is traced."),
+    var(Area::Logs, "OTEL_TRACES_SAMPLER_ARG", Kind::Text, "0.01", "", "Share of messages and connects that are traced, 0 to 1, else an error."),
+    var(Area::Logs, "OTEL_SERVICE_NAME", Kind::Text, "mics-gateway", "", "How traces name this service."),
 ];
 
 /// Variables of `mics hookmock`.

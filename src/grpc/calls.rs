@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 
 use super::counts::Counters;
 use super::peer::{CallPass, Client, PAUSE, Peer, link_error, may_pass};
+use super::report;
 use super::wire::{self, CallRequest};
 
 /// From here on a `Place` is large, and has [`LARGE_TIMES`] the time.
@@ -152,6 +153,11 @@ async fn send(mut client: Client, request: CallRequest) -> Result<PeerAnswer, St
         CallRequest::Settle(request) => client.settle(request).await.map(|_| PeerAnswer::Done),
         CallRequest::Nudge(request) => client.nudge(request).await.map(|_| PeerAnswer::Done),
         CallRequest::Replace(request) => client.replace(request).await.map(|_| PeerAnswer::Done),
+        CallRequest::Kick(request) => Ok(PeerAnswer::Kicked(client.kick(request).await?.into_inner().closed)),
+        CallRequest::Report(request) => {
+            let report = report::read(client.report(request).await?.into_inner());
+            Ok(PeerAnswer::Report(Box::new(report)))
+        }
     }
 }
 

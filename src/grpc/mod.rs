@@ -6,12 +6,14 @@ mod counts;
 mod forwarder;
 mod link;
 mod peer;
+mod report;
 mod server;
 mod service;
 mod wire;
 
 pub use counts::LinkCounts;
 pub use link::{GrpcLink, LinkSettings};
+pub(crate) use server::same_secret;
 pub use server::{NodeServer, ServerSettings, Sockets};
 pub use service::NextId;
 

@@ -11,17 +11,20 @@ use mics_actors::ports::PeerNode;
 use mics_domain::delivery::{Delivery, DeliveryId, Kept};
 use mics_domain::ports::{PeerAnswer, PeerCall};
 use mics_domain::tenant::TenantConfig;
+use mics_domain::trace::TraceParent;
 use mics_proto::message::MessageRequest;
 use mics_proto::node::node_gateway_server::NodeGateway;
 use mics_proto::node::{
     BufferOfflineRequest, DrainOfflineRequest, DrainOfflineResponse, Forward, ForwardAck, ForwardBatchRequest,
-    ForwardResult, ForwardSingleRequest, ForwardsRequest, ForwardsResponse, LeaseRequest, LeaseResponse, NudgeRequest,
-    NudgeResponse, PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse, SettleRequest, SettleResponse,
+    ForwardResult, ForwardSingleRequest, ForwardsRequest, ForwardsResponse, KickRequest, KickResponse, LeaseRequest,
+    LeaseResponse, NudgeRequest, NudgeResponse, PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse,
+    ReportRequest, ReportResponse, SettleRequest, SettleResponse,
 };
 use prost::Message as _;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::report;
 use super::wire::{self, CallRequest};
 
 /// Gives deliveries an identity whose sender gave them none.
@@ -53,7 +56,8 @@ impl Service {
         let mut request = message.ok_or_else(|| Status::invalid_argument("no message"))?;
         request.tenant_id.clone_from(&tenant);
         let id = if given.is_empty() { (self.next_id)() } else { wire::id(given)? };
-        let delivery = Delivery { tenant: tenant.into(), id, request: request.encode_to_vec().into(), shared: false };
+        let delivery =
+            Delivery { tenant: tenant.into(), id, request: request.encode_to_vec().into(), shared: false, trace: None };
         let sessions_reached = self.node.deliver(&delivery, &wire::shared(users));
         Ok(Response::new(ForwardAck { ok: true, reason: String::new(), sessions_reached }))
     }
@@ -75,9 +79,10 @@ fn carry_out(node: &dyn PeerNode, forward: Forward) -> ForwardResult {
     match wire::id(&forward.delivery_id) {
         Err(status) => ForwardResult { seq, ok: false, reason: status.message().to_owned(), ..Default::default() },
         Ok(id) => {
-            let delivery =
-                Delivery { tenant: forward.tenant_id.into(), id, request: forward.request, shared: forward.shared };
-            let sessions_reached = node.deliver(&delivery, &wire::shared(forward.to_user_ids));
+            let Forward { tenant_id, request, to_user_ids, shared, traceparent, .. } = forward;
+            let trace = TraceParent::parse(&traceparent);
+            let delivery = Delivery { tenant: tenant_id.into(), id, request, shared, trace };
+            let sessions_reached = node.deliver(&delivery, &wire::shared(to_user_ids));
             ForwardResult { seq, ok: true, reason: String::new(), sessions_reached }
         }
     }
@@ -182,5 +187,19 @@ impl NodeGateway for Service {
 
     async fn replace(&self, request: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
         done(self.answer(CallRequest::Replace(request.into_inner()))?)
+    }
+
+    async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
+        match self.answer(CallRequest::Kick(request.into_inner()))? {
+            PeerAnswer::Kicked(closed) => Ok(Response::new(KickResponse { closed })),
+            _ => wrong_answer(),
+        }
+    }
+
+    async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        match self.answer(CallRequest::Report(request.into_inner()))? {
+            PeerAnswer::Report(report) => Ok(Response::new(report::write(*report))),
+            _ => wrong_answer(),
+        }
     }
 }

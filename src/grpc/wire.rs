@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mics_domain::delivery::{Delivery, DeliveryId, Kept};
 use mics_domain::ports::PeerCall;
-use mics_proto::node::{Forward, KeptFrame, LeaseRequest, NudgeRequest, PlaceRequest, ReplaceRequest, SettleRequest};
+use mics_proto::node::{
+    Forward, KeptFrame, KickRequest, LeaseRequest, NudgeRequest, PlaceRequest, ReplaceRequest, ReportRequest,
+    SettleRequest,
+};
 use tonic::Status;
 
 pub fn id_bytes(id: u128) -> Bytes {
@@ -39,6 +42,7 @@ pub fn forward(delivery: &Delivery, users: &[Arc<str>]) -> Forward {
         request: delivery.request.clone(),
         to_user_ids: strings(users),
         shared: delivery.shared,
+        traceparent: delivery.trace.map(|trace| trace.to_string()).unwrap_or_default(),
     }
 }
 
@@ -71,6 +75,8 @@ pub enum CallRequest {
     Settle(SettleRequest),
     Nudge(NudgeRequest),
     Replace(ReplaceRequest),
+    Kick(KickRequest),
+    Report(ReportRequest),
 }
 
 pub fn call_request(call: PeerCall) -> CallRequest {
@@ -101,6 +107,12 @@ pub fn call_request(call: PeerCall) -> CallRequest {
             device_id: device.to_string(),
             connection_id: id_bytes(connection),
         }),
+        PeerCall::Kick { tenant, user, device } => CallRequest::Kick(KickRequest {
+            tenant_id: tenant.to_string(),
+            user_id: user.to_string(),
+            device_id: device.to_string(),
+        }),
+        PeerCall::Report { tenants } => CallRequest::Report(ReportRequest { tenant_ids: strings(&tenants) }),
     }
 }
 
@@ -129,5 +141,9 @@ pub fn peer_call(request: CallRequest) -> Result<PeerCall, Status> {
             device: device_id.into(),
             connection: id(&connection_id)?,
         },
+        CallRequest::Kick(KickRequest { tenant_id, user_id, device_id }) => {
+            PeerCall::Kick { tenant: tenant_id.into(), user: user_id.into(), device: device_id.into() }
+        }
+        CallRequest::Report(ReportRequest { tenant_ids }) => PeerCall::Report { tenants: shared(tenant_ids) },
     })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mics_domain::policy::{HookFailure, HookOp};
+use mics_domain::ports::HookTarget;
 
 use super::faults::{Faults, GARBAGE};
 use super::rules::MockTenant;
@@ -30,7 +31,7 @@ impl EmbeddedHooks {
 }
 
 impl Transport for InProcess {
-    async fn exchange(&self, op: HookOp, _base: &str, body: Vec<u8>) -> Result<Bytes, HookFailure> {
+    async fn exchange(&self, op: HookOp, _: &HookTarget, body: Vec<u8>) -> Result<Bytes, HookFailure> {
         let fault = self.faults.of(op);
         if fault.delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;

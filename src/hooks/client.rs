@@ -10,6 +10,8 @@ use awc::http::header::{self, HeaderMap};
 use awc::http::{StatusCode, Uri};
 use bytes::Bytes;
 use mics_domain::policy::{HookFailure, HookOp};
+use mics_domain::ports::HookTarget;
+use mics_domain::trace::TraceParent;
 
 use super::connect::{self, Clients, is_link_local};
 use super::{HOOK_BUDGET, HookPort, Transport};
@@ -92,8 +94,9 @@ impl Default for HttpHooks {
 }
 
 impl Transport for Http {
-    async fn exchange(&self, op: HookOp, base: &str, body: Vec<u8>) -> Result<Bytes, HookFailure> {
-        post(&clients(), self.url(op, base)?, body, self.settings.max_response_bytes).await
+    async fn exchange(&self, op: HookOp, to: &HookTarget, body: Vec<u8>) -> Result<Bytes, HookFailure> {
+        let url = self.url(op, &to.base_url)?;
+        post(&clients(), url, to.trace, body, self.settings.max_response_bytes).await
     }
 }
 
@@ -120,9 +123,18 @@ fn clients() -> Clients {
 }
 
 /// One exchange: the whole body of a 2xx answer, or why there is none.
-async fn post(clients: &Clients, url: Uri, body: Vec<u8>, max_response_bytes: usize) -> Result<Bytes, HookFailure> {
+async fn post(
+    clients: &Clients,
+    url: Uri,
+    trace: Option<TraceParent>,
+    body: Vec<u8>,
+    max_response_bytes: usize,
+) -> Result<Bytes, HookFailure> {
     let request = clients.post(url).ok_or(HookFailure::Network)?;
-    let request = request.insert_header((header::CONTENT_TYPE, super::CONTENT_TYPE));
+    let mut request = request.insert_header((header::CONTENT_TYPE, super::CONTENT_TYPE));
+    if let Some(trace) = trace {
+        request = request.insert_header(("traceparent", trace.to_string()));
+    }
     let mut response = request.send_body(body).await.map_err(send_failure)?;
     status_failure(response.status().as_u16())?;
     match framing(response.status(), response.headers()) {

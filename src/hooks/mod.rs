@@ -36,8 +36,8 @@ pub const CONTENT_TYPE: &str = "application/protobuf";
 
 /// Carries one request to a back end and its response back.
 pub trait Transport: Send + Sync {
-    /// The response's body. `base` is the URL without the operation's path.
-    fn exchange(&self, op: HookOp, base: &str, body: Vec<u8>) -> impl Future<Output = Result<Bytes, HookFailure>>;
+    /// The response's body to a signed request.
+    fn exchange(&self, op: HookOp, to: &HookTarget, body: Vec<u8>) -> impl Future<Output = Result<Bytes, HookFailure>>;
 }
 
 /// The `Hooks` port over a transport: builds, signs and reads, within the budget.
@@ -61,7 +61,7 @@ impl<T: Transport> HookPort<T> {
         let exchange = async {
             let meta = codec::meta(to, uuid::Uuid::new_v4().simple().to_string(), now_ms());
             let body = sign::signed_bytes(build(meta), &to.secret);
-            self.transport.exchange(op, &to.base_url, body).await
+            self.transport.exchange(op, to, body).await
         };
         tokio::time::timeout(self.budget, exchange).await.unwrap_or(Err(HookFailure::Timeout))
     }

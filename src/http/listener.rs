@@ -3,8 +3,10 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_codec::Framed;
@@ -15,20 +17,29 @@ use actix_server::{Server, ServerBuilder};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config,
 };
+use actix_utils::counter::Counter;
 use actix_web::dev::AppConfig;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use actix_web_prom::PrometheusMetrics;
+use futures_util::future::LocalBoxFuture;
 use mics_actors::node::Node;
 use tracing_actix_web::TracingLogger;
 
 use super::app::{self, Surface};
 use super::console;
+use crate::admin::{self, Admin};
 use crate::ws::upgrade::upgrade;
 
 /// Start of every HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 4096;
+/// New connections that a worker thread serves at once until they are upgraded, and how long each counts.
+const TURNS: usize = 32;
+const TURN: Duration = Duration::from_millis(10);
+/// Sockets of the operators' port; more wait.
+const ADMIN_CONNECTIONS: usize = 256;
 
 /// Takes sockets that speak HTTP/2 (node-to-node gRPC); `None` closes them.
 pub type H2Sockets = Option<Arc<dyn Fn(std::net::TcpStream) + Send + Sync>>;
@@ -100,7 +111,7 @@ async fn worker(
         .new_service(())
         .await;
     let (main, plain) = (Rc::new(main), Rc::new(plain.map_err(drop)?));
-    Ok(fn_service(move |stream: TcpStream| {
+    let serve = move |stream: TcpStream| {
         let (main, plain, h2) = (main.clone(), plain.clone(), h2.clone());
         async move {
             let mut first = [0; 32];
@@ -120,7 +131,43 @@ async fn worker(
             // A connection that breaks is everyday business.
             served.map_err(drop)
         }
-    }))
+    };
+    Ok(Entrance { serve, turns: Counter::new(TURNS) })
+}
+
+/// Takes new connections from the acceptor a few at a time: thousands who come back at once must not stand between the
+/// sessions of this thread and their sockets. A turn ends with the upgrade, or after [`TURN`] for whoever takes its time.
+struct Entrance<S> {
+    serve: S,
+    turns: Counter,
+}
+
+impl<S, F> Service<TcpStream> for Entrance<S>
+where
+    S: Fn(TcpStream) -> F,
+    F: Future<Output = Result<(), ()>> + 'static,
+{
+    type Response = ();
+    type Error = ();
+    type Future = LocalBoxFuture<'static, Result<(), ()>>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        if self.turns.available(cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn call(&self, stream: TcpStream) -> Self::Future {
+        let (turn, served) = (self.turns.get(), (self.serve)(stream));
+        Box::pin(async move {
+            let mut served = pin!(served);
+            match tokio::time::timeout(TURN, served.as_mut()).await {
+                Ok(done) => done,
+                Err(_) => {
+                    drop(turn);
+                    served.await
+                }
+            }
+        })
+    }
 }
 
 fn hand_over(stream: TcpStream, h2: H2Sockets) {
@@ -129,11 +176,13 @@ fn hand_over(stream: TcpStream, h2: H2Sockets) {
     }
 }
 
-/// Serves the operators' port: health, metrics and debug views, nothing else.
-pub fn serve_admin(listener: TcpListener, node: Arc<Node>) -> io::Result<actix_web::dev::Server> {
+/// Serves the operators' port: health, metrics, debug views and the admin API.
+pub fn serve_admin(listener: TcpListener, node: Arc<Node>, admin: Arc<Admin>) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        let node = node.clone();
-        App::new().configure(|config| app::routes(config, node, Surface::Debug))
+        let (node, admin) = (node.clone(), admin.clone());
+        let app = App::new().wrap(from_fn(admin::guard_debug_views));
+        app.configure(|config| admin::routes(config, admin))
+            .configure(|config| app::routes(config, node, Surface::Debug))
     });
-    Ok(server.workers(1).disable_signals().listen(listener)?.run())
+    Ok(server.workers(1).max_connections(ADMIN_CONNECTIONS).disable_signals().listen(listener)?.run())
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use prometheus::IntCounter;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::time::Instant;
 
-use super::lanes::{Failure, NotTaken, Outcome, Producer, Ticket};
+use super::lanes::{Failure, Item, NotTaken, Outcome, Producer, Ticket};
 use super::settings::explain;
 
 /// The library repeats itself for as long as a broker is away; one line per this long is enough.
@@ -152,10 +153,15 @@ impl Client {
 }
 
 impl Producer for Client {
-    fn send(&mut self, topic: &str, key: &[u8], value: &[u8], ticket: Ticket, apart: bool) -> Result<(), NotTaken> {
+    fn send(&mut self, topic: &str, item: &Item, ticket: Ticket, apart: bool) -> Result<(), NotTaken> {
         let maker = if apart { &mut self.apart } else { &mut self.main };
         let Some(producer) = maker.get() else { return Err(NotTaken::Busy) };
-        let record = BaseRecord::with_opaque_to(topic, Box::new(ticket)).key(key).payload(value);
+        let record = BaseRecord::with_opaque_to(topic, Box::new(ticket));
+        let mut record = record.key(item.user.as_bytes()).payload(&item.value[..]);
+        if let Some(trace) = item.trace {
+            let header = Header { key: "traceparent", value: Some(&trace.to_string()) };
+            record = record.headers(OwnedHeaders::new().insert(header));
+        }
         let Err((error, _record)) = producer.send(record) else { return Ok(()) };
         if let Some((code, reason)) = producer.client().fatal_error() {
             tracing::error!(%code, reason, "kafka_client_restarts");

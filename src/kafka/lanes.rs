@@ -214,7 +214,7 @@ impl Lanes {
                 let Some(item) = row.waiting.pop_front() else { break };
                 let place = row.run.len();
                 let ticket = Ticket { lane: id.clone(), user: user.clone(), run: row.run_number, place };
-                match producer.send(&lane.topic, user.as_bytes(), &item.value, ticket.clone(), apart) {
+                match producer.send(&lane.topic, &item, ticket.clone(), apart) {
                     Ok(()) => {}
                     Err(NotTaken::Busy) => {
                         row.waiting.push_front(item);

@@ -77,8 +77,8 @@ impl EventSink for KafkaSink {
         let mut slot = self.quota.take(&event.tenant)?;
         let value = (self.encode)(&event);
         slot.grow(value.len() as u64)?;
-        let Event { tenant, user, kind, .. } = event;
-        let item = Item { tenant, user, kind, value, slot, tries: 0, suspect: false };
+        let Event { tenant, user, kind, trace, .. } = event;
+        let item = Item { tenant, user, kind, value, trace, slot, tries: 0, suspect: false };
         if self.inbox.put(Input::Offer(item)) { Ok(()) } else { Err(EventRefused::QueueFull) }
     }
 }

@@ -1,7 +1,7 @@
 //! The directory on Redis: scripts for what must be atomic, the server's clock for every lease, a deadline on everything.
 //! Must never panic and never hold a session up for longer than its deadlines. Keys: [`super::keys`].
 //!
-//! All input and output happens on a runtime of its own: a connection lives on the thread that opened it, and a worker
+//! All input and output happens on a thread of its own: a connection lives on the thread that opened it, and a worker
 //! thread may be busy or gone.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,7 +11,8 @@ use mics_domain::ports::{
     Announced, ConnectionLimits, Directory, DirectoryDown, Lease, LocalFuture, Peer, Registered, Renewed, Route,
     RouteWatcher,
 };
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::connection::{RedisConfig, RedisMistakes};
@@ -19,25 +20,34 @@ use super::entries::Entries;
 use super::exchange::Exchange;
 use super::{nodes, watching};
 
+/// Registrations under way at once. When thousands come back together, the questions of those who talk wait behind so
+/// many and no more.
+const REGISTRATIONS: usize = 64;
+
 /// Connects in the background as soon as it exists, and again whenever a connection is lost.
 pub struct RedisDirectory {
     config: RedisConfig,
     entries: Entries,
     handle: Handle,
+    runtime: Option<Runtime>,
+    registrations: Arc<Semaphore>,
     _links: JoinSet<()>,
     watching: Mutex<JoinSet<()>>,
 }
 
 impl RedisDirectory {
-    /// A node starts without Redis and finds it when it is there. Errors name what this build cannot do. `handle` must be
-    /// of a runtime that runs for as long as the directory is used.
-    pub fn new(config: &RedisConfig, handle: Handle) -> Result<Self, RedisMistakes> {
+    /// A node starts without Redis and finds it when it is there. Errors name what this build or this machine cannot do.
+    pub fn new(config: &RedisConfig) -> Result<Self, RedisMistakes> {
         config.listening()?;
-        let (exchange, links) = Exchange::new(config, &handle)?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("mics-redis").enable_all().build();
+        let runtime = runtime.map_err(|error| RedisMistakes(vec![error.to_string()]))?;
+        let (exchange, links) = Exchange::new(config, runtime.handle())?;
         Ok(RedisDirectory {
             config: config.clone(),
             entries: Entries::new(exchange),
-            handle,
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+            registrations: Arc::new(Semaphore::new(REGISTRATIONS)),
             _links: links,
             watching: Mutex::default(),
         })
@@ -45,7 +55,7 @@ impl RedisDirectory {
 
     /// Another deadline per question than 200 ms; batches have five times as long.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.entries.exchange = self.entries.exchange.with_deadline(deadline);
+        self.entries.exchange = self.entries.exchange.clone().with_deadline(deadline);
         self
     }
 
@@ -70,7 +80,11 @@ impl Directory for RedisDirectory {
         limits: ConnectionLimits,
     ) -> LocalFuture<'a, Result<Registered, DirectoryDown>> {
         let (entries, tenant, user, route) = (self.entries.clone(), tenant.to_owned(), user.to_owned(), route.clone());
-        self.run(async move { entries.register(&tenant, &user, &route, limits).await })
+        let registrations = self.registrations.clone();
+        self.run(async move {
+            let _turn = registrations.acquire().await;
+            entries.register(&tenant, &user, &route, limits).await
+        })
     }
 
     fn unregister<'a>(&'a self, leases: &'a [Lease]) -> LocalFuture<'a, Result<(), DirectoryDown>> {
@@ -143,5 +157,14 @@ impl Directory for RedisDirectory {
         let mut tasks = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.abort_all();
         tasks.spawn_on(following, &self.handle);
+    }
+}
+
+impl Drop for RedisDirectory {
+    fn drop(&mut self) {
+        // A runtime must not wait for its threads inside another one.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }

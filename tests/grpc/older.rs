@@ -10,8 +10,9 @@ use mics_proto::message::MessageRequest;
 use mics_proto::node::node_gateway_server::{NodeGateway, NodeGatewayServer};
 use mics_proto::node::{
     BufferOfflineRequest, DrainOfflineRequest, DrainOfflineResponse, ForwardAck, ForwardBatchRequest,
-    ForwardSingleRequest, ForwardsRequest, ForwardsResponse, LeaseRequest, LeaseResponse, NudgeRequest, NudgeResponse,
-    PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse, SettleRequest, SettleResponse,
+    ForwardSingleRequest, ForwardsRequest, ForwardsResponse, KickRequest, KickResponse, LeaseRequest, LeaseResponse,
+    NudgeRequest, NudgeResponse, PlaceRequest, PlaceResponse, ReplaceRequest, ReplaceResponse, ReportRequest,
+    ReportResponse, SettleRequest, SettleResponse,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
@@ -25,7 +26,7 @@ impl Older {
     fn take(&self, tenant: String, to: Vec<String>, message: Option<MessageRequest>) -> Response<ForwardAck> {
         let request = message.expect("a message").encode_to_vec().into();
         let to: Vec<Arc<str>> = to.into_iter().map(Arc::from).collect();
-        self.0.deliver(&Delivery { tenant: tenant.into(), id: 0, request, shared: false }, &to);
+        self.0.deliver(&Delivery { tenant: tenant.into(), id: 0, request, shared: false, trace: None }, &to);
         Response::new(ForwardAck { ok: true, ..Default::default() })
     }
 }
@@ -63,6 +64,12 @@ impl NodeGateway for Older {
         Err(Status::unimplemented(""))
     }
     async fn replace(&self, _: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn kick(&self, _: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 }

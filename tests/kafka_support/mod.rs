@@ -20,7 +20,7 @@ use prometheus::Registry;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{BorrowedHeaders, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
@@ -201,7 +201,7 @@ impl EventSink for TestSink {
 pub struct Record {
     pub key: String,
     pub value: Vec<u8>,
-    pub headers: usize,
+    pub headers: Vec<(String, String)>,
 }
 
 impl Record {
@@ -213,6 +213,11 @@ impl Record {
         assert_eq!(user, self.key, "the key is the user");
         (user.to_owned(), id.to_owned())
     }
+}
+
+fn read_headers(headers: &BorrowedHeaders) -> Vec<(String, String)> {
+    let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+    headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect()
 }
 
 /// Reads a topic from its beginning until `at_least` records are there and no more follow.
@@ -236,7 +241,7 @@ pub fn read(bootstrap: &str, topic: &str, at_least: usize) -> Vec<Record> {
             Some(Ok(message)) => records.push(Record {
                 key: String::from_utf8(message.key().unwrap_or_default().to_vec()).expect("text"),
                 value: message.payload().unwrap_or_default().to_vec(),
-                headers: message.headers().map_or(0, |headers| headers.count()),
+                headers: message.headers().map(read_headers).unwrap_or_default(),
             }),
             Some(Err(_)) | None if records.len() < at_least && Instant::now() < give_up => {}
             Some(Err(_)) | None => return records,

@@ -273,7 +273,7 @@ impl Drop for Cluster {
 /// A node's variables before it starts.
 pub struct Plan {
     pub number: usize,
-    variables: BTreeMap<String, String>,
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Plan {

@@ -13,7 +13,6 @@ use std::time::Duration;
 use deadpool_redis::redis;
 use mics::redis::{RedisConfig, RedisDirectory};
 use mics_domain::ports::{ConnectionLimits, Directory};
-use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 static SERVERS: AtomicU32 = AtomicU32::new(0);
@@ -113,7 +112,7 @@ pub async fn within<F: Future<Output = bool>>(limit: Duration, what: &str, mut r
 
 pub fn directory(connection: &str) -> RedisDirectory {
     let config = RedisConfig::parse(connection).expect("a valid connection string");
-    RedisDirectory::new(&config, Handle::current()).expect("a configuration that can be carried out")
+    RedisDirectory::new(&config).expect("a configuration that can be carried out")
 }
 
 /// With a deadline that a busy machine keeps as well.

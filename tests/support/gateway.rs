@@ -16,6 +16,7 @@ use mics_actors::settings::{Settings, TenantSettings, Withdrawal};
 use mics_domain::offline::OfflineLimits;
 use mics_domain::policy::HookDefaults;
 use mics_domain::tenant::Secret;
+use mics_domain::trace::NoTraces;
 use tokio::sync::oneshot;
 
 use super::client::{Client, http_get};
@@ -142,6 +143,7 @@ impl Gateway {
                     directory,
                     link: Arc::new(link.clone()),
                     events: Arc::new(MemoryEvents::new(10_000)),
+                    tracer: Arc::new(NoTraces),
                 };
                 let node = Node::start(setup.settings, ports, Metrics::new(prometheus::Registry::new()).unwrap());
                 let _reachable = link.register(&endpoint, node.clone());
@@ -166,10 +168,11 @@ impl Gateway {
         let always = [("PORT", "0"), ("BIND_ADDRESS", "127.0.0.1"), ("NODE_ID", "node-1"), ("WORKERS", "2")];
         let always = always.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let given = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        let (config, _) = GatewayConfig::load(&Source::from_pairs(always.into_iter().chain(given)), mode).unwrap();
+        let source = Source::from_pairs(always.into_iter().chain(given));
+        let (config, _) = GatewayConfig::load(&source, mode).unwrap();
         Gateway::run(move |ready, stopped| {
             actix_rt::System::new().block_on(async move {
-                let running = mics::gateway::start(&config, mode).unwrap();
+                let running = mics::gateway::start(&config, mode, source).unwrap();
                 ready.send((running.address, running.node.clone(), Arc::default())).unwrap();
                 let _ = stopped.await;
                 running.stop().await;

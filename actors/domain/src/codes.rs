@@ -181,7 +181,7 @@ pub const CLOSE_CODES: &[CodeRow] = &[
         "auth refused, or the auth hook failed",
         "stop; get a new token (after `hook timeout/failure`, `hook queue rejected`, `auth hook circuit open` and `canceled` the same one may be tried again)",
     ),
-    row("4002", "invalid tenant", "tenantId blank or unknown", "stop"),
+    row("4002", "invalid tenant", "tenantId blank or unknown, or the tenant was removed", "stop"),
     row(
         "4100",
         "heartbeat timeout",

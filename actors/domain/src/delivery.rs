@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::trace::TraceParent;
+
 /// Identity of a delivery, the same on every node and in every copy: 64 bits that grow with time and within a node,
 /// then 64 bits of the node's start. Deliveries of one sender's connection sort in the order sent.
 pub type DeliveryId = u128;
@@ -18,6 +20,7 @@ pub struct Delivery {
     pub request: Bytes,
     /// The users of this call have other devices, on other nodes, that get it too.
     pub shared: bool,
+    pub trace: Option<TraceParent>,
 }
 
 /// A frame for one user that is kept until somebody takes it, on its way between nodes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::tenant::Secret;
+use crate::trace::TraceParent;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventType {
@@ -50,4 +51,5 @@ pub struct Event {
     pub trace_id: String,
     /// Key of the signature; blank = unsigned.
     pub secret: Secret,
+    pub trace: Option<TraceParent>,
 }

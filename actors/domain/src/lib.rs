@@ -18,5 +18,7 @@ pub mod ports;
 pub mod rate;
 pub mod recent;
 pub mod rendezvous;
+pub mod report;
 pub mod roster;
 pub mod tenant;
+pub mod trace;

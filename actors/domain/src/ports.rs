@@ -13,7 +13,9 @@ use crate::delivery::{Delivery, DeliveryId, Kept};
 use crate::event::Event;
 use crate::message::Message;
 use crate::policy::HookFailure;
+use crate::report::NodeReport;
 use crate::tenant::{Secret, TenantConfig};
+use crate::trace::TraceParent;
 
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -25,6 +27,8 @@ pub struct HookTarget {
     pub base_url: String,
     pub secret: Secret,
     pub trace_id: String,
+    /// Goes along as `traceparent`.
+    pub trace: Option<TraceParent>,
 }
 
 /// Answer of /auth when the tenant said yes.
@@ -318,6 +322,11 @@ pub enum PeerCall {
     Nudge { tenant: Arc<str>, users: Vec<Arc<str>> },
     /// This connection was replaced by a newer one of its device: close it. Answer: [`PeerAnswer::Done`].
     Replace { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, connection: u128 },
+    /// Close the user's sessions on your node (4410): of this device, or of all when `device` is empty. Answer:
+    /// [`PeerAnswer::Kicked`].
+    Kick { tenant: Arc<str>, user: Arc<str>, device: Arc<str> },
+    /// Your figures, and those of these tenants as far as you serve them. Answer: [`PeerAnswer::Report`].
+    Report { tenants: Vec<Arc<str>> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -331,6 +340,9 @@ pub enum PeerAnswer {
         kept: Vec<Kept>,
         held: bool,
     },
+    /// So many sessions were asked to go.
+    Kicked(u32),
+    Report(Box<NodeReport>),
     Done,
 }
 

@@ -12,6 +12,7 @@ use mics_domain::event::EventType;
 use mics_domain::message::Message;
 use mics_domain::offline::Entry;
 use mics_domain::ports::Route;
+use mics_domain::trace::{SpanKind, TraceParent, Traced};
 use tokio::time::Instant;
 
 use crate::encode;
@@ -21,7 +22,7 @@ use crate::node::clock_ms;
 use crate::outbox::{Frame, Urgency};
 use crate::roster::Roster;
 use crate::router::{self, Freshness};
-use crate::session::Live;
+use crate::sender::Sender;
 
 /// Fan-outs beyond this many members must not hold up one-to-one messages.
 const INTERACTIVE_MEMBERS: usize = 64;
@@ -41,17 +42,26 @@ pub struct Outcome {
 }
 
 /// Delivers a message whose request bytes are `request`.
-pub async fn deliver(from: &Rc<Live>, message: &Arc<Message>, request: &Bytes, located: Located) -> Outcome {
+pub async fn deliver(
+    from: &Rc<Sender>,
+    message: &Arc<Message>,
+    request: &Bytes,
+    located: Located,
+    trace: Option<TraceParent>,
+) -> Outcome {
+    let mut traced = Traced::child(&*from.node.tracer, "deliver", SpanKind::Internal, trace);
+    let trace = traced.place();
     let (fanout, incomplete) = match located {
         Located::Single(to, routes) => {
-            let mut fanout = Fanout::new(from, message, request, Urgency::Interactive, "grpc_single");
+            let mut fanout = Fanout::new(from, message, request, Urgency::Interactive, "grpc_single", trace);
             fanout.chunk(&[to], vec![routes]).await;
             (fanout, None)
         }
-        Located::Members(roster) => group(from, message, request, *roster).await,
+        Located::Members(roster) => group(from, message, request, *roster, trace).await,
         Located::Nobody(reason) => return Outcome { refused: Some(reason.to_owned()), ..Outcome::default() },
     };
     fanout.count();
+    fanout.tell(&mut traced);
     let Tally { reached, notified, buffered, skipped, .. } = fanout.tally;
     let nobody = reached + notified + buffered == 0;
     let refused = nobody.then(|| incomplete.unwrap_or(Refusal::DeliveryFailed.reason()).to_owned());
@@ -60,12 +70,13 @@ pub async fn deliver(from: &Rc<Live>, message: &Arc<Message>, request: &Bytes, l
 
 /// Delivers to the members, page by page; with why they were not all of the group.
 async fn group<'a>(
-    from: &'a Rc<Live>,
+    from: &'a Rc<Sender>,
     message: &'a Arc<Message>,
     request: &'a Bytes,
     mut roster: Roster,
+    trace: Option<TraceParent>,
 ) -> (Fanout<'a>, Option<&'static str>) {
-    let mut fanout = Fanout::new(from, message, request, urgency(roster.expected()), "grpc_batch");
+    let mut fanout = Fanout::new(from, message, request, urgency(roster.expected()), "grpc_batch", trace);
     let mut page = roster.next().await;
     while let Some(members) = page {
         // The next page is fetched while this one is delivered: two are in memory at most.
@@ -90,7 +101,7 @@ struct Tally {
 
 /// One message on its way to its recipients, in the forms that delivery needs, each made once.
 struct Fanout<'a> {
-    from: &'a Rc<Live>,
+    from: &'a Rc<Sender>,
     message: &'a Arc<Message>,
     /// For users who get it there only, and for those who get it elsewhere too.
     deliveries: [Arc<Delivery>; 2],
@@ -107,14 +118,16 @@ struct Fanout<'a> {
 
 impl<'a> Fanout<'a> {
     fn new(
-        from: &'a Rc<Live>,
+        from: &'a Rc<Sender>,
         message: &'a Arc<Message>,
         request: &Bytes,
         urgency: Urgency,
         via: &'static str,
+        trace: Option<TraceParent>,
     ) -> Self {
         let id = from.node.next_delivery();
-        let delivery = |shared| Delivery { tenant: from.tenant.id.clone(), id, request: request.clone(), shared };
+        let delivery =
+            |shared| Delivery { tenant: from.tenant.id.clone(), id, request: request.clone(), shared, trace };
         let deliveries = [Arc::new(delivery(false)), Arc::new(delivery(true))];
         let frame = Frame { id, bytes: encode::delivery_of(request), shared: false };
         Fanout {
@@ -264,7 +277,24 @@ impl<'a> Fanout<'a> {
 
     fn notify(&self, user: &str) -> bool {
         let request = self.deliveries[0].request.clone();
-        self.from.node.emit(self.from.message_event(EventType::OfflineMessage, self.message, user, request)).is_ok()
+        self.from
+            .node
+            .emit(self.from.message_event(
+                EventType::OfflineMessage,
+                self.message,
+                user,
+                request,
+                self.deliveries[0].trace,
+            ))
+            .is_ok()
+    }
+
+    fn tell(&self, traced: &mut Traced) {
+        let Tally { reached, notified, buffered, skipped, .. } = self.tally;
+        traced.set("mics.users_reached", reached);
+        traced.set("mics.users_notified", notified);
+        traced.set("mics.users_buffered", buffered);
+        traced.set("mics.users_skipped", skipped);
     }
 
     fn count(&self) {
@@ -286,7 +316,7 @@ impl<'a> Fanout<'a> {
 
 /// Sessions that took the message on another node, per user; `None` when it can't be reached.
 async fn forward(
-    from: &Rc<Live>,
+    from: &Rc<Sender>,
     (endpoint, node): (Arc<str>, Arc<str>),
     delivery: Arc<Delivery>,
     users: Vec<Arc<str>>,
@@ -294,6 +324,8 @@ async fn forward(
 ) -> Option<Vec<u32>> {
     let count = users.len();
     let (metrics, labels) = (&from.node.metrics, [&*from.tenant.id, via]);
+    let mut traced = Traced::child(&*from.node.tracer, "forward", SpanKind::Client, delivery.trace);
+    traced.set("mics.peer", &node);
     let started = Instant::now();
     let answer = from.node.router().forward(&endpoint, &delivery, users).await;
     metrics.grpc_forward_duration_ms.with_label_values(&labels).observe(started.elapsed().as_secs_f64() * 1e3);
@@ -304,6 +336,7 @@ async fn forward(
         }
         Ok(_) => None,
         Err(error) => {
+            traced.fail(&error);
             if error == mics_domain::ports::LinkError::CircuitOpen {
                 let labels = [labels[0], &*node, via];
                 metrics.grpc_circuit_open_total.with_label_values(&labels).inc();

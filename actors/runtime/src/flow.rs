@@ -12,6 +12,7 @@ use mics_domain::message::{Ack, Kind, Message};
 use mics_domain::policy::{self, HookOp, check_verdict};
 use mics_domain::ports::Route;
 use mics_domain::rate::{RateExceeded, Spend};
+use mics_domain::trace::{SpanKind, TraceParent, Traced};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -20,13 +21,16 @@ use crate::fanout::{self, Outcome};
 use crate::node::clock_ms;
 use crate::roster::Roster;
 use crate::router::Freshness;
-use crate::session::{Live, Turn};
+use crate::sender::Sender;
+use crate::session::Turn;
 use crate::tenant::Guards;
 
 /// Carries one message from its sender's frame to its recipients, and returns its ack. Messages of one session run beside
 /// each other up to their turn; from there on in the order received.
-pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
+pub async fn carry(from: &Rc<Sender>, message: Message, turn: &mut Turn) -> Ack {
     let started = Instant::now();
+    let mut traced = begin(from, &message);
+    let trace = traced.place();
     let guards = from.tenant.guards();
     let claimed = match admit(from, &guards, &message).await {
         Admitted::Yes(claimed) => claimed,
@@ -35,9 +39,10 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
     };
     let message = Arc::new(message);
 
-    let mut located = pin!(maybe_done(locate(from, &guards, &message)));
-    let verdict = beside(check(from, &guards, &message), located.as_mut()).await;
+    let mut located = pin!(maybe_done(locate(from, &guards, &message, trace)));
+    let verdict = beside(check(from, &guards, &message, trace), located.as_mut()).await;
     if let Verdict::Denied(reason) = verdict {
+        traced.fail(&reason);
         return claimed.settle(Ack::failed(&message.msg_id, reason));
     }
     located.as_mut().await;
@@ -45,7 +50,7 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
 
     turn.wait().await;
     let request = encode::request_bytes(&message);
-    let outcome = fanout::deliver(from, &message, &request, located).await;
+    let outcome = fanout::deliver(from, &message, &request, located, trace).await;
     from.node
         .metrics
         .local_delivery_ms
@@ -53,13 +58,26 @@ pub async fn carry(from: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
         .observe(started.elapsed().as_secs_f64() * 1e3);
     if outcome.attempted {
         let kind = if message.kind == Kind::Group { EventType::GroupChatMsg } else { EventType::SingleChatMsg };
-        let _ = from.node.emit(from.message_event(kind, &message, &message.to_user, request));
+        let _ = from.node.emit(from.message_event(kind, &message, &message.to_user, request, trace));
     }
     let ack = answer(&message, outcome);
+    if !ack.sent {
+        traced.fail(&ack.reason);
+    }
     if ack.sent {
         remember(from, &claimed).await;
     }
     claimed.settle(ack)
+}
+
+/// The trace of a message, if it is one of those that are recorded.
+fn begin(from: &Sender, message: &Message) -> Traced {
+    let mut traced = Traced::root(&*from.node.tracer, "message", SpanKind::Server);
+    traced.set("mics.tenant", &from.tenant.id);
+    traced.set("mics.trace_id", &from.trace_id);
+    traced.set("mics.msg_id", &message.msg_id);
+    traced.set("mics.kind", message.kind.label());
+    traced
 }
 
 fn answer(message: &Message, outcome: Outcome) -> Ack {
@@ -91,7 +109,7 @@ async fn joined(first: oneshot::Receiver<Ack>, message: Message) -> Ack {
 }
 
 /// The order of checks before the hook: form, repetition, rate.
-async fn admit(from: &Live, guards: &Arc<Guards>, message: &Message) -> Admitted {
+async fn admit(from: &Sender, guards: &Arc<Guards>, message: &Message) -> Admitted {
     let (metrics, tenant) = (&from.node.metrics, &*from.tenant.id);
     if let Err(refusal) = message.validate(from.node.settings.max_message_bytes) {
         metrics.messages_rejected_total.with_label_values(&[tenant, refusal.reason()]).inc();
@@ -119,13 +137,13 @@ async fn admit(from: &Live, guards: &Arc<Guards>, message: &Message) -> Admitted
 }
 
 /// A resend after a reconnect to another node. A directory that can't be asked knows of none.
-async fn was_sent_elsewhere(from: &Live, key: Key, print: u64) -> bool {
+async fn was_sent_elsewhere(from: &Sender, key: Key, print: u64) -> bool {
     let known = from.node.directory.recall(&from.tenant.id, key.as_u128()).await;
     known.is_ok_and(|known| known == Some(key.seal(print)))
 }
 
 /// Where nodes share what was sent, they must know before the client does.
-async fn remember(from: &Live, claimed: &Claimed) {
+async fn remember(from: &Sender, claimed: &Claimed) {
     if from.node.settings.dedup_shared {
         let (key, seal) = (claimed.key.as_u128(), claimed.key.seal(claimed.print));
         let _ = from.node.directory.remember(&from.tenant.id, key, seal, RESEND_MS).await;
@@ -138,7 +156,7 @@ enum Claimable {
     Joined(oneshot::Receiver<Ack>),
 }
 
-fn claim(from: &Live, guards: &Guards, key: Key, print: u64) -> Claimable {
+fn claim(from: &Sender, guards: &Guards, key: Key, print: u64) -> Claimable {
     let mut dedup = guards.dedup.lock().unwrap_or_else(PoisonError::into_inner);
     let repeated = match dedup.claim(key, print, from.connection, clock_ms()) {
         Claim::Fresh => return Claimable::Fresh { tracked: true },
@@ -155,7 +173,7 @@ fn claim(from: &Live, guards: &Guards, key: Key, print: u64) -> Claimable {
 }
 
 /// The tenant's messages per second, over all nodes; this node's own while the directory is away.
-async fn rate(from: &Live, guards: &Guards) -> Result<(), Refusal> {
+async fn rate(from: &Sender, guards: &Guards) -> Result<(), Refusal> {
     let (node, tenant, max) = (&from.node, &from.tenant.id, from.config.tenant_max_message_qps);
     if max == 0 {
         return Ok(());
@@ -176,7 +194,7 @@ fn own_rate(guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> 
     guards.qps.lock().unwrap_or_else(PoisonError::into_inner).admit(second, max)
 }
 
-async fn shared_rate(from: &Live, guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> {
+async fn shared_rate(from: &Sender, guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> {
     let spend = || guards.budget.lock().unwrap_or_else(PoisonError::into_inner).spend(second, max);
     let mut spent = spend();
     let mut _asking = None;
@@ -249,17 +267,20 @@ enum Verdict {
     Denied(String),
 }
 
-async fn check(from: &Rc<Live>, guards: &Guards, message: &Message) -> Verdict {
+async fn check(from: &Rc<Sender>, guards: &Guards, message: &Message, trace: Option<TraceParent>) -> Verdict {
     let (node, tenant) = (&from.node, &from.tenant);
-    let (target, policy) = tenant.hook_target(&from.config, node, &from.trace_id);
+    let mut traced = Traced::child(&*node.tracer, "check_message", SpanKind::Client, trace);
+    let (mut target, policy) = tenant.hook_target(&from.config, node, &from.trace_id);
+    target.trace = traced.place();
     let call = node.hooks.check_message(&target, message);
     let answer = guards.gate(HookOp::CheckMessage).call(&node.metrics, &policy, &target, call).await;
     let (verdict, label) = match answer {
         Ok(answer) if answer.allow => (Verdict::Pass, "allow"),
         Ok(answer) => (Verdict::Denied(answer.reason), "deny"),
         Err(failure) => {
+            traced.fail(failure.label());
             node.metrics.hook_degraded_total.with_label_values(&[&*tenant.id, "CheckMessage"]).inc();
-            match check_verdict(&failure, tenant.settings.deny_when_degraded) {
+            match check_verdict(&failure, tenant.settings().deny_when_degraded) {
                 policy::Verdict::Deny(reason) => (Verdict::Denied(reason.into()), "deny"),
                 policy::Verdict::AllowDegraded => (Verdict::Pass, "degraded"),
             }
@@ -269,9 +290,10 @@ async fn check(from: &Rc<Live>, guards: &Guards, message: &Message) -> Verdict {
     verdict
 }
 
-async fn locate(from: &Rc<Live>, guards: &Arc<Guards>, message: &Message) -> Located {
+async fn locate(from: &Rc<Sender>, guards: &Arc<Guards>, message: &Message, trace: Option<TraceParent>) -> Located {
+    let traced = Traced::child(&*from.node.tracer, "locate", SpanKind::Internal, trace);
     match message.kind {
-        Kind::Group => match Roster::open(from, guards, &message.group).await {
+        Kind::Group => match Roster::open(from, guards, &message.group, traced.place()).await {
             Ok(roster) => Located::Members(Box::new(roster)),
             Err(reason) => Located::Nobody(reason),
         },

@@ -6,7 +6,7 @@ mod peer;
 mod root;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,9 +15,10 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use mics_domain::delivery::DeliveryId;
 use mics_domain::event::Event;
 use mics_domain::ports::{Directory, EventRefused, EventSink, Hooks, Peer, PeerLink, RouteWatcher};
+use mics_domain::trace::Tracer;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::time::Instant;
 
 use crate::keep::Pending;
@@ -25,8 +26,8 @@ use crate::mailbox::{Mailbox, MailboxStats, MailboxView};
 use crate::members::{Members, MembersMsg};
 use crate::metrics::Metrics;
 use crate::router::{RouteCache, Router};
-use crate::settings::Settings;
-use crate::tenant::Tenants;
+use crate::settings::{Settings, TenantSettings};
+use crate::tenant::{TenantChange, Tenants};
 
 pub use root::RootMsg;
 
@@ -49,6 +50,7 @@ pub struct Ports {
     pub directory: Arc<dyn Directory>,
     pub link: Arc<dyn PeerLink>,
     pub events: Arc<dyn EventSink>,
+    pub tracer: Arc<dyn Tracer>,
 }
 
 /// Asks an actor for its figures; false when it can't be asked.
@@ -82,6 +84,7 @@ pub struct Node {
     pub directory: Arc<dyn Directory>,
     pub link: Arc<dyn PeerLink>,
     pub events: Arc<dyn EventSink>,
+    pub tracer: Arc<dyn Tracer>,
     pub members: Members,
     pub routes: RouteCache,
     pub pending: Pending,
@@ -98,6 +101,7 @@ pub struct Node {
     /// When each (tenant, kind) of limit was last logged.
     limits_logged: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
     draining: AtomicBool,
+    drained: OnceCell<()>,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     /// Routes that wait for another attempt to withdraw them.
@@ -124,7 +128,7 @@ impl Node {
 
     /// The same with the node's own actors on a thread that is there already.
     pub fn start_on(control: ArbiterHandle, settings: Settings, ports: Ports, metrics: Metrics) -> Arc<Self> {
-        let Ports { hooks, directory, link, events } = ports;
+        let Ports { hooks, directory, link, events, tracer } = ports;
         let id: Arc<str> = settings.node_id.as_str().into();
         let me = Peer { node: id.clone(), boot: unix_ms().max(0) as u64, endpoint: settings.endpoint.as_str().into() };
         let node = Arc::new_cyclic(|weak| {
@@ -139,6 +143,7 @@ impl Node {
                 directory,
                 link,
                 events,
+                tracer,
                 tenants: OnceLock::new(),
                 control,
                 root: Mutex::default(),
@@ -150,6 +155,7 @@ impl Node {
                 session_stats: Mutex::default(),
                 limits_logged: Mutex::default(),
                 draining: AtomicBool::new(false),
+                drained: OnceCell::new(),
                 connections: AtomicUsize::new(0),
                 handshakes: AtomicUsize::new(0),
                 withdrawals_waiting: AtomicUsize::new(0),
@@ -220,6 +226,15 @@ impl Node {
 
     pub fn draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// It has left: nobody is here any more, or the time was up.
+    pub fn drained(&self) -> bool {
+        self.drained.initialized()
+    }
+
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.load(Relaxed)
     }
 
     pub fn connections(&self) -> usize {
@@ -306,6 +321,21 @@ impl Node {
             });
         }
         views
+    }
+
+    /// The same without asking the actors: their mailboxes only.
+    pub fn mailboxes(&self) -> Vec<ActorView> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = |actor: &ActorRef| {
+            let (tenant, mailbox) = (actor.tenant.clone(), actor.stats.view());
+            ActorView { kind: actor.kind, tenant, mailbox, state: Value::Null }
+        };
+        watched.iter().map(view).collect()
+    }
+
+    /// Serves these tenants from now on, see [`Tenants`]. Answers what is different, in no order.
+    pub fn change_tenants(self: &Arc<Self>, wanted: &BTreeMap<String, TenantSettings>) -> Vec<TenantChange> {
+        self.tenants().replace(self, wanted)
     }
 
     /// Refreshes the gauges that are only known when asked for.

@@ -146,18 +146,16 @@ impl Outbox {
 
     fn push(self: &Arc<Self>, entry: Entry, urgency: Urgency, may_hold: bool) -> Pushed {
         let mut state = self.state();
-        let late = state.phase == Phase::Overflowed && entry.delivery.is_some() && state.bytes < 2 * self.limit;
+        let late = state.phase == Phase::Overflowed && entry.delivery.is_some() && state.waiting() < 2 * self.limit;
         if state.phase != Phase::Open && !late {
             return Pushed::Closed;
         }
-        let size = entry.bytes.len() + OVERHEAD;
-        state.bytes += size;
-        // A single frame beyond the limit is no sign of a slow reader.
-        let overflow = state.bytes > self.limit && state.bytes > size;
+        state.bytes += entry.size();
         match &mut state.held {
             Some(held) if may_hold => held.push_back(entry),
             _ => state.queue.push_back(entry),
         }
+        let overflow = state.waiting() > self.limit;
         if late {
             return Pushed::Overflow;
         }
@@ -247,8 +245,8 @@ impl Outbox {
             let first = usize::from(state.written_of_first > 0);
             taken = deliveries(state.queue.drain(first..));
         }
-        let bytes = frame::close(close);
-        state.queue.push_back(Entry { bytes, delivery: None });
+        state.queue.push_back(Entry { bytes: frame::close(close), delivery: None });
+        state.bytes = state.queue.iter().map(Entry::size).sum();
         // As with an overflow: a blocked socket must not keep the hub from hearing of it.
         state.scheduled = None;
         self.schedule(state, Urgency::Interactive, false);
@@ -309,18 +307,100 @@ fn write_batch(state: &State, wire: &dyn Wire) -> io::Result<usize> {
     wire.try_write_vectored(&slices[..count])
 }
 
+impl Entry {
+    /// Bytes it counts for.
+    fn size(&self) -> usize {
+        self.bytes.len() + OVERHEAD
+    }
+}
+
 impl State {
+    /// Bytes behind the first frame. Only they tell a slow reader: one frame may be larger than the limit, and what is
+    /// queued while it is being written is no fault of the reader's.
+    fn waiting(&self) -> usize {
+        let first = self.queue.front().or_else(|| self.held.as_ref()?.front());
+        self.bytes - first.map_or(0, Entry::size)
+    }
+
     fn written(&mut self, mut written: usize) {
         while let Some(first) = self.queue.front() {
-            let rest = first.bytes.len() - self.written_of_first;
+            let (rest, size) = (first.bytes.len() - self.written_of_first, first.size());
             if written < rest {
                 self.written_of_first += written;
                 return;
             }
             written -= rest;
             self.written_of_first = 0;
-            self.bytes = self.bytes.saturating_sub(first.bytes.len() + OVERHEAD);
+            self.bytes -= size;
             self.queue.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll};
+
+    use super::*;
+    use crate::wire::Incoming;
+
+    const LIMIT: usize = 1_000;
+
+    /// A socket that takes so many bytes a call.
+    struct Takes(usize);
+
+    impl Wire for Takes {
+        fn poll_incoming(&self, _: &mut Context<'_>) -> Poll<Option<Incoming>> {
+            Poll::Pending
+        }
+
+        fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
+            match frames.iter().map(|frame| frame.len()).sum::<usize>().min(self.0) {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                taken => Ok(taken),
+            }
+        }
+
+        fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn shutdown(&self) {}
+    }
+
+    fn outbox() -> Arc<Outbox> {
+        let id = || Arc::from("x");
+        let outbox = Outbox::new((id(), id(), id()), 1, 0, Arc::default(), LIMIT);
+        outbox.release();
+        outbox
+    }
+
+    fn delivery(id: u128, size: usize) -> Frame {
+        Frame { id, bytes: vec![0; size].into(), shared: false }
+    }
+
+    #[test]
+    fn what_waits_behind_a_frame_larger_than_the_outbox_is_no_sign_of_a_slow_reader() {
+        let outbox = outbox();
+        assert_eq!(outbox.deliver(delivery(1, 5 * LIMIT), Urgency::Interactive), Pushed::Accepted);
+        assert_eq!(outbox.flush(&Takes(0)), Flushed::Blocked);
+        assert_eq!(outbox.control(vec![0; 100].into()), Pushed::Accepted);
+        assert_eq!(outbox.deliver(delivery(2, LIMIT), Urgency::Interactive), Pushed::Overflow);
+    }
+
+    #[test]
+    fn everything_queued_is_counted_until_it_is_written_or_given_back() {
+        let outbox = outbox();
+        for id in 1..=3 {
+            outbox.deliver(delivery(id, 100), Urgency::Interactive);
+        }
+        assert_eq!(outbox.queued_bytes(), 3 * (100 + OVERHEAD));
+        outbox.control(vec![0; 10].into());
+        let close = Close::Draining;
+        let given_back = outbox.begin_close(&close, false);
+        assert_eq!(given_back.iter().map(|frame| frame.id).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(outbox.queued_bytes(), frame::close(&close).len() + OVERHEAD);
+        assert_eq!(outbox.flush(&Takes(usize::MAX)), Flushed::ClosedDone);
+        assert_eq!(outbox.queued_bytes(), 0);
     }
 }

@@ -8,9 +8,10 @@ use mics_domain::codes::Refusal;
 use mics_domain::policy::{HookFailure, HookOp, HookPolicy, members_reason};
 use mics_domain::ports::{HookTarget, MembersPage, MembersQuestion};
 use mics_domain::roster::{Distinct, List, Page};
+use mics_domain::trace::{SpanKind, TraceParent, Traced};
 
 use crate::node::clock_ms;
-use crate::session::Live;
+use crate::sender::Sender;
 use crate::tenant::{Guards, LISTED_MEMBERS};
 
 /// Hook calls that one message is worth: enough for the default limit of members in pages of the smallest size.
@@ -44,8 +45,13 @@ enum Next {
 
 impl Roster {
     /// Asks for the first page, unless the members are known. Errs with the reason of the ack.
-    pub async fn open(from: &Rc<Live>, guards: &Arc<Guards>, group: &str) -> Result<Roster, &'static str> {
-        let mut asker = Asker::new(from, guards, group);
+    pub async fn open(
+        from: &Rc<Sender>,
+        guards: &Arc<Guards>,
+        group: &str,
+        trace: Option<TraceParent>,
+    ) -> Result<Roster, &'static str> {
+        let mut asker = Asker::new(from, guards, group, trace);
         let (ttl_ms, now_ms) = (from.config.group_cache_ttl_ms, clock_ms());
         let known = if ttl_ms > 0 { asker.known() } else { None };
         let next = match known {
@@ -146,18 +152,19 @@ impl Roster {
 
 /// The hook, asked about one group; and what is kept of its answers.
 struct Asker {
-    from: Rc<Live>,
+    from: Rc<Sender>,
     guards: Arc<Guards>,
     group: String,
+    trace: Option<TraceParent>,
     target: HookTarget,
     policy: HookPolicy,
     pages: u32,
 }
 
 impl Asker {
-    fn new(from: &Rc<Live>, guards: &Arc<Guards>, group: &str) -> Self {
+    fn new(from: &Rc<Sender>, guards: &Arc<Guards>, group: &str, trace: Option<TraceParent>) -> Self {
         let (target, policy) = from.tenant.hook_target(&from.config, &from.node, &from.trace_id);
-        Asker { from: from.clone(), guards: guards.clone(), group: group.to_owned(), target, policy, pages: 0 }
+        Asker { from: from.clone(), guards: guards.clone(), group: group.to_owned(), trace, target, policy, pages: 0 }
     }
 
     /// The first page; or the old list, when the tenant says that it is still right.
@@ -189,11 +196,14 @@ impl Asker {
     async fn ask(&mut self, question: MembersQuestion) -> Result<MembersPage, &'static str> {
         self.pages += 1;
         let (node, tenant) = (&self.from.node, &self.from.tenant);
+        let mut traced = Traced::child(&*node.tracer, "get_group_members", SpanKind::Client, self.trace);
+        self.target.trace = traced.place();
         let call = async { sensible(&question, node.hooks.group_members(&self.target, &question).await?) };
         let gate = self.guards.gate(HookOp::GetGroupMembers);
         let answer = gate.call(&node.metrics, &self.policy, &self.target, call).await;
         self.count(if answer.is_ok() { "ok" } else { "fail" });
         answer.map_err(|failure| {
+            traced.fail(failure.label());
             node.metrics.hook_degraded_total.with_label_values(&[&*tenant.id, "GetGroupMembers"]).inc();
             members_reason(&failure)
         })

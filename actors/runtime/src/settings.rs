@@ -56,7 +56,7 @@ impl Default for Withdrawal {
 }
 
 /// What the operator says about a tenant.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantSettings {
     /// Base of /auth.
     pub auth_url: String,
@@ -64,6 +64,20 @@ pub struct TenantSettings {
     pub secret: Secret,
     pub hook_max_concurrency: Option<i32>,
     pub deny_when_degraded: bool,
+}
+
+impl TenantSettings {
+    /// Names of the settings that differ.
+    pub fn differences(&self, other: &TenantSettings) -> Vec<&'static str> {
+        let TenantSettings { auth_url, secret, hook_max_concurrency, deny_when_degraded } = self;
+        let fields = [
+            ("auth_url", *auth_url != other.auth_url),
+            ("secret", *secret != other.secret),
+            ("hook_max_concurrency", *hook_max_concurrency != other.hook_max_concurrency),
+            ("deny_when_degraded", *deny_when_degraded != other.deny_when_degraded),
+        ];
+        fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
 }
 
 /// A message may be this much larger than its body: identity, ids, framing.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mics_domain::event::EventType;
+use mics_domain::trace::TraceParent;
 
 use crate::kafka::quota::Slot;
 use crate::kafka::settings::{KafkaConfig, Retries};
@@ -28,6 +29,7 @@ pub struct Item {
     pub user: Arc<str>,
     pub kind: EventType,
     pub value: Vec<u8>,
+    pub trace: Option<TraceParent>,
     pub slot: Slot,
     /// Failed tries in this lane.
     pub tries: u32,
@@ -72,7 +74,7 @@ pub enum NotTaken {
 pub trait Producer {
     /// Takes the event and answers later with its ticket. `apart`: by the client for lanes in trouble, because a refused
     /// batch makes a client stop and renumber everything that it has in flight.
-    fn send(&mut self, topic: &str, key: &[u8], value: &[u8], ticket: Ticket, apart: bool) -> Result<(), NotTaken>;
+    fn send(&mut self, topic: &str, item: &Item, ticket: Ticket, apart: bool) -> Result<(), NotTaken>;
 }
 
 /// Tries and pauses.

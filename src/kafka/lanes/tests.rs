@@ -30,7 +30,7 @@ struct Library {
 }
 
 impl Producer for Library {
-    fn send(&mut self, topic: &str, key: &[u8], value: &[u8], ticket: Ticket, apart: bool) -> Result<(), NotTaken> {
+    fn send(&mut self, topic: &str, item: &Item, ticket: Ticket, apart: bool) -> Result<(), NotTaken> {
         if let Some(refusal) = self.refuses.get(topic) {
             return Err(*refusal);
         }
@@ -39,8 +39,8 @@ impl Producer for Library {
             Some(room) => *room -= 1,
             None => {}
         }
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        self.sent.push(Sent { topic: topic.into(), user: text(key), value: text(value), ticket, apart });
+        let value = String::from_utf8(item.value.clone()).unwrap();
+        self.sent.push(Sent { topic: topic.into(), user: item.user.to_string(), value, ticket, apart });
         Ok(())
     }
 }
@@ -83,7 +83,7 @@ impl Bench {
         let tenant: Arc<str> = tenant.into();
         let slot = self.quota.take(&tenant).unwrap();
         let (value, kind) = (value.to_string().into_bytes(), EventType::SingleChatMsg);
-        self.lanes.push(Item { tenant, user: user.into(), kind, value, slot, tries: 0, suspect: false });
+        self.lanes.push(Item { tenant, user: user.into(), kind, value, trace: None, slot, tries: 0, suspect: false });
     }
 
     /// What is sent now.

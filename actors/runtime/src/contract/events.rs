@@ -30,6 +30,7 @@ pub fn event(tenant: &str, user: &str, msg_id: &str) -> Event {
         at_ms: 1_700_000_000_000,
         trace_id: "trace".into(),
         secret: Secret::default(),
+        trace: None,
     }
 }
 

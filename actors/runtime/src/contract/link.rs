@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use mics_domain::breaker::BreakerState;
 use mics_domain::delivery::{Delivery, Kept};
 use mics_domain::ports::{LinkError, PeerAnswer, PeerCall, PeerLink};
+use mics_domain::report::{HookReport, LimitsReport, NodeReport, NodeState, TenantReport};
+use mics_domain::trace::TraceParent;
 
 use crate::ports::PeerNode;
 
@@ -42,6 +45,8 @@ impl PeerNode for Recorder {
         match call {
             PeerCall::Place { kept, .. } => PeerAnswer::Placed(kept.iter().map(|kept| &*kept.user != "full").collect()),
             PeerCall::Lease { user, .. } => PeerAnswer::Leased { kept: waiting(&user), held: true },
+            PeerCall::Kick { user, .. } => PeerAnswer::Kicked(sessions(&user)),
+            PeerCall::Report { tenants } => PeerAnswer::Report(Box::new(report(tenants))),
             _ => PeerAnswer::Done,
         }
     }
@@ -67,6 +72,61 @@ pub fn waiting(user: &str) -> Vec<Kept> {
     vec![kept(user, 1, &[]), kept(user, u128::MAX, &["phone", "desk"])]
 }
 
+/// What the [`Recorder`] tells of itself, each figure another one.
+pub fn report(tenants: Vec<Arc<str>>) -> NodeReport {
+    let hook = |number: u64| HookReport {
+        breaker: [BreakerState::Closed, BreakerState::HalfOpen, BreakerState::Open][number as usize % 3],
+        openings: number,
+        in_flight: number + 1,
+        calls: number + 2,
+        sum_us: number + 3,
+        buckets: (0..16).map(|bucket| bucket * number).collect(),
+        max_concurrency: number + 5,
+        queue_timeout_ms: number + 6,
+        failure_threshold: number + 7,
+        open_ms: number + 8,
+    };
+    let limits = LimitsReport {
+        tenant_max_connections: 1,
+        user_max_connections: 2,
+        tenant_max_message_qps: 3,
+        heartbeat_timeout_ms: 4,
+        offline_ttl_ms: 5,
+        group_cache_ttl_ms: 6,
+        group_page_size: 7,
+        offline_use_hook_pull: true,
+        hook_sign_required: false,
+    };
+    let tenant = |(number, tenant): (usize, Arc<str>)| TenantReport {
+        tenant,
+        connections: 10,
+        users: 11,
+        messages_in: 12,
+        deliveries: 13,
+        rate_limited: 14,
+        hook_degraded: 15,
+        buffer_users: 16,
+        buffer_messages: 17,
+        buffer_bytes: u64::MAX,
+        events_waiting: 18,
+        letters_waiting: 19,
+        events_dropped: 20,
+        hooks: (0..4).map(hook).collect(),
+        limits: (number == 0).then_some(limits),
+    };
+    NodeReport {
+        node: "n2".into(),
+        boot: 1_770_000_000_000,
+        state: NodeState::Draining,
+        version: "1.2.3".into(),
+        connections: 21,
+        handshakes: 22,
+        max_connections: 23,
+        tenants_served: 24,
+        tenants: tenants.into_iter().enumerate().map(tenant).collect(),
+    }
+}
+
 /// A delivery whose other fields follow from its number.
 pub fn delivery(number: u128) -> Delivery {
     Delivery {
@@ -74,6 +134,7 @@ pub fn delivery(number: u128) -> Delivery {
         id: number << 64 | 7,
         request: Bytes::from(format!("request {number}")),
         shared: false,
+        trace: None,
     }
 }
 
@@ -115,12 +176,14 @@ pub async fn a_delivery_arrives_whole<L: PeerLink>(to: &Linked<L>, node: &Record
         id: u128::MAX - 1,
         request: Bytes::from_static(b"\x00\xffany bytes"),
         shared: true,
+        trace: TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     };
     assert_eq!(to.link.forward(&to.endpoint, &sent, &users(&["张三"])).await, Ok(vec![6]));
     let seen = node.deliveries();
     assert_eq!(seen.len(), 1);
     let (got, to_users) = &seen[0];
     assert_eq!((&got.tenant, got.id, &got.request, got.shared), (&sent.tenant, sent.id, &sent.request, sent.shared));
+    assert_eq!(got.trace, sent.trace);
     assert_eq!(to_users, &users(&["张三"]));
 }
 
@@ -175,6 +238,16 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
             PeerAnswer::Done,
         ),
         (PeerCall::Nudge { tenant: tenant.clone(), users: users(&["bob", "carol"]) }, PeerAnswer::Done),
+        (
+            PeerCall::Kick { tenant: tenant.clone(), user: user.clone(), device: device.clone() },
+            PeerAnswer::Kicked(sessions("bob")),
+        ),
+        (PeerCall::Kick { tenant: tenant.clone(), user: "nobody".into(), device: "".into() }, PeerAnswer::Kicked(0)),
+        (PeerCall::Report { tenants: Vec::new() }, PeerAnswer::Report(Box::new(report(Vec::new())))),
+        (
+            PeerCall::Report { tenants: users(&["t1", "t2"]) },
+            PeerAnswer::Report(Box::new(report(users(&["t1", "t2"])))),
+        ),
         (PeerCall::Replace { tenant, user, device, connection: 1 << 127 | 3 }, PeerAnswer::Done),
     ];
     for (call, answer) in &table {
@@ -186,7 +259,7 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
 
 pub async fn large_messages_and_many_users_fit<L: PeerLink>(to: &Linked<L>, node: &Recorder) {
     let request = Bytes::from(vec![7; 1 << 20]);
-    let large = Delivery { tenant: "t1".into(), id: 1, request: request.clone(), shared: false };
+    let large = Delivery { tenant: "t1".into(), id: 1, request: request.clone(), shared: false, trace: None };
     let names: Vec<Arc<str>> = (0..10_000).map(|n| format!("user-{n:05}").into()).collect();
     assert_eq!(to.link.forward(&to.endpoint, &large, &names).await, Ok(vec![10; 10_000]));
     assert!(node.deliveries()[0].0.request == request);

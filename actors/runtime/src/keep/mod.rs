@@ -296,7 +296,7 @@ pub fn rehome_all(node: &Arc<Node>, before: &View) {
 pub async fn hand_over(node: &Arc<Node>) {
     for tenant in node.tenants().iter() {
         for users in tenant.offline.users().chunks(MOVE_USERS) {
-            bring_home(node, tenant, users).await;
+            bring_home(node, &tenant, users).await;
         }
     }
 }
@@ -314,14 +314,14 @@ async fn retry_now(node: &Arc<Node>) {
     for (tenant, users) in by_tenant(node.pending.take_strays()) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
         for users in users.chunks(MOVE_USERS) {
-            bring_home(node, tenant, users).await;
+            bring_home(node, &tenant, users).await;
             tokio::task::yield_now().await;
         }
     }
     for (tenant, users) in by_tenant(node.pending.unseen()) {
         let Some(tenant) = node.tenants().get(&tenant) else { continue };
         for users in users.chunks(MOVE_USERS) {
-            if unseen(node, tenant, users).await.directory_away {
+            if unseen(node, &tenant, users).await.directory_away {
                 break;
             }
         }

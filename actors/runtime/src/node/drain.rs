@@ -21,11 +21,14 @@ const CLOSE_PAUSE: Duration = Duration::from_millis(50);
 
 impl Node {
     /// Leaves: refuses newcomers, gives up its place in the cluster and its routes, asks every session to go (4200) and
-    /// waits until they have, hands over what it keeps for others; all within the drain time.
+    /// waits until they have, hands over what it keeps for others; all within the drain time. Once; who asks again waits
+    /// for the end of the first.
     pub async fn drain(self: &Arc<Self>) {
-        if self.draining.swap(true, Relaxed) {
-            return;
-        }
+        self.drained.get_or_init(|| self.leave()).await;
+    }
+
+    async fn leave(self: &Arc<Self>) {
+        self.draining.store(true, Relaxed);
         tracing::warn!(node = %self.id, sessions = self.connections(), "shutdown_drain_begin");
         let deadline = Instant::now() + self.settings.drain_timeout;
         let alone = self.directory.standalone();

@@ -6,6 +6,7 @@ use mics_domain::codes::Close;
 use mics_domain::delivery::{Delivery, Kept};
 use mics_domain::offline::Entry;
 use mics_domain::ports::{PeerAnswer, PeerCall};
+use mics_domain::trace::{SpanKind, Traced};
 
 use super::{Node, clock_ms};
 use crate::encode;
@@ -18,6 +19,7 @@ use crate::tenant::Tenant;
 impl PeerNode for Node {
     fn deliver(&self, delivery: &Delivery, users: &[Arc<str>]) -> Vec<u32> {
         let Some(tenant) = self.tenants().get(&delivery.tenant) else { return vec![0; users.len()] };
+        let mut traced = Traced::child(&*self.tracer, "deliver_from_peer", SpanKind::Server, delivery.trace);
         let frame = Frame { id: delivery.id, bytes: encode::delivery_of(&delivery.request), shared: delivery.shared };
         let urgency = urgency(users.len());
         let reached: Vec<u32> = users
@@ -27,6 +29,7 @@ impl PeerNode for Node {
         let via = if users.len() == 1 { "grpc_in_single" } else { "grpc_in_batch" };
         let total = reached.iter().map(|sessions| u64::from(*sessions)).sum();
         self.metrics.deliveries_total.with_label_values(&[&*tenant.id, via]).inc_by(total);
+        traced.set("mics.sessions_reached", total);
         reached
     }
 
@@ -37,9 +40,9 @@ impl PeerNode for Node {
             PeerCall::Place { tenant, kept, view } => PeerAnswer::Placed(match self.tenants().get(&tenant) {
                 Some(tenant) => {
                     if view != self.members.digest() {
-                        keep::doubt(self, tenant, kept.iter().map(|kept| kept.user.clone()));
+                        keep::doubt(self, &tenant, kept.iter().map(|kept| kept.user.clone()));
                     }
-                    place(tenant, kept)
+                    place(&tenant, kept)
                 }
                 None => vec![false; kept.len()],
             }),
@@ -75,7 +78,18 @@ impl PeerNode for Node {
                 }
                 PeerAnswer::Done
             }
+            PeerCall::Kick { tenant, user, device } => PeerAnswer::Kicked(self.kick_here(&tenant, &user, &device)),
+            PeerCall::Report { tenants } => PeerAnswer::Report(Box::new(self.report(&tenants))),
         }
+    }
+}
+
+impl Node {
+    /// Closes the user's sessions on this node, of one device or (empty) of all; answers how many.
+    pub fn kick_here(&self, tenant: &str, user: &str, device: &str) -> u32 {
+        let sessions = self.tenants().get(tenant).map(|tenant| tenant.sessions.of(user)).unwrap_or_default();
+        let meant = sessions.iter().filter(|session| device.is_empty() || *session.outbox.device == *device);
+        meant.map(|session| session.close(Close::Kicked)).count() as u32
     }
 }
 

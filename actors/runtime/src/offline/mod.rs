@@ -181,6 +181,12 @@ impl Offline {
         self.buffer().messages() == 0
     }
 
+    /// Users, messages and bytes that are kept here.
+    pub fn figures(&self) -> (usize, usize, usize) {
+        let buffer = self.buffer();
+        (buffer.users(), buffer.messages(), buffer.bytes())
+    }
+
     /// Gives the memory of expired frames back and refreshes the gauges.
     fn tick(&self) {
         let mut buffer = self.buffer();

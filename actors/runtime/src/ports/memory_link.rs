@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn delivery() -> Delivery {
-        Delivery { tenant: "t".into(), id: 1, request: Bytes::new(), shared: false }
+        Delivery { tenant: "t".into(), id: 1, request: Bytes::new(), shared: false, trace: None }
     }
 
     #[tokio::test]

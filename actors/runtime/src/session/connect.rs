@@ -10,6 +10,7 @@ use mics_domain::ids;
 use mics_domain::policy::{HookOp, auth_reason};
 use mics_domain::ports::{AuthAnswer, ConnectionLimits, Registered, Route};
 use mics_domain::tenant::TenantConfig;
+use mics_domain::trace::{SpanKind, Traced};
 
 use super::presence::Presence;
 use super::{Hello, Live, Pipeline, SessionMsg};
@@ -21,7 +22,8 @@ use crate::mailbox::Mailbox;
 use crate::node::{Node, clock_ms, fresh_id};
 use crate::outbox::Outbox;
 use crate::router;
-use crate::tenant::{SessionRef, Tenant};
+use crate::sender::Sender;
+use crate::tenant::{Outrun, SessionRef, Tenant};
 use crate::wire::Wire;
 
 /// Lets a client in or says why not. The result's drop undoes everything.
@@ -31,10 +33,14 @@ pub async fn connect(
     wire: Rc<dyn Wire>,
     mailbox: Mailbox<SessionMsg>,
 ) -> Result<Presence, Close> {
-    let tenant = node.tenants().get(&hello.tenant).cloned().ok_or(Close::InvalidTenant)?;
+    let tenant = node.tenants().get(&hello.tenant).ok_or(Close::InvalidTenant)?;
+    let _turn = tenant.entering.clone().acquire_owned().await;
     let trace_id = format!("{:032x}", fresh_id());
     ids::check_id(&hello.device).map_err(|_| Close::AuthRefused("invalid deviceId".into()))?;
-    let (user, config) = authenticate(&node, &tenant, &hello, &trace_id).await?;
+    let mut traced = Traced::root(&*node.tracer, "connect", SpanKind::Server);
+    traced.set("mics.tenant", &tenant.id);
+    traced.set("mics.trace_id", &trace_id);
+    let (user, config) = authenticate(&node, &tenant, &hello, &trace_id, &mut traced).await?;
     let device: Arc<str> = hello.device.as_str().into();
     let replaces = tenant.sessions.device_online(&user, &device);
     tenant.admit(&user, &device, replaces).await?;
@@ -44,13 +50,16 @@ pub async fn connect(
     let replaced = register(&node, &tenant, &user, &route, &config).await?;
     let presence = insert(node, tenant, user, &route, config, trace_id, wire, mailbox);
     announce(&presence.live);
-    if let Some(old) = replaced {
+    if let Some(old) = replaced.filter(|_| presence.live.outbox.is_open()) {
         let live = presence.live.clone();
         actix_rt::spawn(async move { router::replace(&live.node, &live.tenant.id, &live.user, &old).await });
     }
     if presence.live.node.draining() {
         // The node began to leave while this client came in: those who were in have been asked to go already.
         presence.live.close(&Close::Draining);
+    } else if !presence.live.node.tenants().serves(&presence.live.tenant) {
+        // Likewise with its tenant.
+        presence.live.close(&Close::InvalidTenant);
     } else {
         actix_rt::spawn(backlog::welcome(presence.live.clone()));
     }
@@ -62,13 +71,18 @@ async fn authenticate(
     tenant: &Arc<Tenant>,
     hello: &Hello,
     trace_id: &str,
+    traced: &mut Traced,
 ) -> Result<(Arc<str>, Arc<TenantConfig>), Close> {
     let guards = tenant.guards();
-    let (target, policy) = tenant.auth_target(&guards, node, trace_id);
+    let (mut target, policy) = tenant.auth_target(&guards, node, trace_id);
+    target.trace = traced.place();
     let call = node.hooks.auth(&target, &hello.token, &hello.device);
     let answer = guards.gate(HookOp::Auth).call(&node.metrics, &policy, &target, call).await;
     match answer {
-        Err(failure) => Err(Close::AuthRefused(auth_reason(&failure).into())),
+        Err(failure) => {
+            traced.fail(failure.label());
+            Err(Close::AuthRefused(auth_reason(&failure).into()))
+        }
         Ok(AuthAnswer::Refused(reason)) => Err(Close::AuthRefused(reason)),
         Ok(AuthAnswer::Accepted(identity)) => {
             ids::check_id(&identity.user).map_err(|_| Close::AuthRefused("invalid user id".into()))?;
@@ -143,13 +157,7 @@ fn insert(
     let outbox = Outbox::new(ids, connection, hub.next_slot(), hub.handle.clone(), limit);
     let pipeline = Pipeline::new(node.settings.pipeline_window);
     let live = Rc::new(Live {
-        node,
-        tenant,
-        user,
-        device,
-        connection,
-        trace_id,
-        config,
+        sender: Rc::new(Sender { node, tenant, user, device, connection, trace_id, config }),
         outbox: outbox.clone(),
         pipeline,
         fetching: Cell::new(true),
@@ -163,11 +171,14 @@ fn insert(
     // First in the queue, before anybody can find the session.
     outbox.control(encode::connect_ack(live.welcome()));
     let online_at_ms = route.online_at_ms;
-    let replaced = live.tenant.sessions.insert(SessionRef { outbox: outbox.clone(), mailbox, lease_ms, online_at_ms });
-    if let Some(old) = replaced {
-        // What the old connection has not been sent is the first thing that the new one fetches.
-        keep::put_back(&live, old.outbox.begin_close(&Close::Replaced, false));
-        old.close(Close::Replaced);
+    match live.tenant.sessions.insert(SessionRef { outbox: outbox.clone(), mailbox, lease_ms, online_at_ms }) {
+        Ok(None) => {}
+        Ok(Some(old)) => {
+            // What the old connection has not been sent is the first thing that the new one fetches.
+            keep::put_back(&live, old.outbox.begin_close(&Close::Replaced, false));
+            old.close(Close::Replaced);
+        }
+        Err(Outrun) => live.close(&Close::Replaced),
     }
     presence
 }

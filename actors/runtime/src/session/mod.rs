@@ -13,18 +13,17 @@ use std::sync::Arc;
 
 use mics_domain::codes::Close;
 use mics_domain::event::{Event, EventType};
-use mics_domain::message::Message;
 use mics_domain::ports::Lease;
-use mics_domain::tenant::TenantConfig;
 use mics_proto::message::ConnectAck;
 
 use crate::keep;
 use crate::node::{Counted, Node, clock_ms, unix_ms};
 use crate::outbox::Outbox;
-use crate::tenant::Tenant;
+use crate::sender::Sender;
 use crate::wire::Wire;
 
 pub use message::SessionMsg;
+pub(crate) use pipeline::carry;
 pub use pipeline::{Pipeline, Turn};
 
 /// What the client said when it connected.
@@ -42,13 +41,8 @@ pub fn open(node: Arc<Node>, hello: Hello, wire: Rc<dyn Wire>, place: Counted, h
 
 /// A session that was let in, as its own thread sees it.
 pub struct Live {
-    pub node: Arc<Node>,
-    pub tenant: Arc<Tenant>,
-    pub user: Arc<str>,
-    pub device: Arc<str>,
-    pub connection: u128,
-    pub trace_id: String,
-    pub config: Arc<TenantConfig>,
+    /// Who it is; its fields are the session's own.
+    pub sender: Rc<Sender>,
     pub outbox: Arc<Outbox>,
     pub pipeline: Pipeline,
     /// A task is moving kept frames into the outbox.
@@ -60,6 +54,14 @@ pub struct Live {
     last_activity_ms: Cell<u64>,
     /// Why it was closed, once it was; for the books.
     closed_code: Cell<Option<u16>>,
+}
+
+impl std::ops::Deref for Live {
+    type Target = Sender;
+
+    fn deref(&self) -> &Sender {
+        &self.sender
+    }
 }
 
 impl Live {
@@ -124,23 +126,7 @@ impl Live {
             at_ms: unix_ms(),
             trace_id: self.trace_id.clone(),
             secret: self.config.secret.clone(),
-        }
-    }
-
-    /// An event about a message of this session.
-    pub fn message_event(&self, kind: EventType, message: &Message, to_user: &str, data: bytes::Bytes) -> Event {
-        Event {
-            msg_id: message.msg_id.clone(),
-            to_user: to_user.to_owned(),
-            group: message.group.clone(),
-            data,
-            kind,
-            tenant: self.tenant.id.clone(),
-            user: self.user.clone(),
-            device: self.device.clone(),
-            at_ms: unix_ms(),
-            trace_id: self.trace_id.clone(),
-            secret: self.config.secret.clone(),
+            trace: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use super::Live;
 use crate::encode;
 use crate::flow;
 use crate::node::unix_ms;
+use crate::sender::Sender;
 
 /// From here on the socket is no longer read, however few messages wait.
 const MAX_WAITING_BYTES: usize = 1 << 20;
@@ -37,6 +38,11 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// The place of a message that none goes before, and that none waits for.
+    pub fn alone() -> Turn {
+        Turn { before: None, _over: oneshot::channel().0 }
+    }
+
     /// Waits until every earlier message of the session is done.
     pub async fn wait(&mut self) {
         if let Some(before) = self.before.take() {
@@ -109,7 +115,7 @@ fn start(live: Rc<Live>, message: Message) {
     let mut turn = pipeline.turn();
     // A task of its own: a client that sends and leaves has still sent.
     actix_rt::spawn(async move {
-        let ack = carry(&live, message, &mut turn).await;
+        let ack = carry(&live.sender, message, &mut turn).await;
         turn.wait().await;
         live.outbox.control(encode::ack(&ack, unix_ms()));
         drop(turn);
@@ -121,12 +127,12 @@ fn start(live: Rc<Live>, message: Message) {
 }
 
 /// The flow, with a panic inside it turned into a refusal.
-async fn carry(live: &Rc<Live>, message: Message, turn: &mut Turn) -> Ack {
+pub(crate) async fn carry(from: &Rc<Sender>, message: Message, turn: &mut Turn) -> Ack {
     let msg_id = message.msg_id.clone();
-    let outcome = std::panic::AssertUnwindSafe(flow::carry(live, message, turn)).catch_unwind().await;
+    let outcome = std::panic::AssertUnwindSafe(flow::carry(from, message, turn)).catch_unwind().await;
     outcome.unwrap_or_else(|_| {
-        live.node.metrics.messages_failed_total.with_label_values(&[&live.tenant.id]).inc();
-        tracing::warn!(tenant = %live.tenant.id, trace_id = %live.trace_id, msg_id = %msg_id, "ws_message_process_failed");
+        from.node.metrics.messages_failed_total.with_label_values(&[&from.tenant.id]).inc();
+        tracing::warn!(tenant = %from.tenant.id, trace_id = %from.trace_id, msg_id = %msg_id, "ws_message_process_failed");
         Ack::failed(msg_id, Refusal::Internal.reason())
     })
 }

@@ -3,12 +3,13 @@
 //! a supervisor that is missing or dead. Nothing here may be shared between tenants.
 
 mod actor;
+mod all;
 mod message;
 mod sessions;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use mics_domain::codes::Close;
 use mics_domain::dedup::Dedup;
 use mics_domain::delivery::DeliveryId;
@@ -19,16 +20,17 @@ use mics_domain::rate::{Budget, RateWindow};
 use mics_domain::recent::Recent;
 use mics_domain::roster::Lists;
 use mics_domain::tenant::{Secret, TenantConfig};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::gate::Gate;
 use crate::mailbox::Mailbox;
-use crate::node::Node;
+use crate::node::{Node, clock_ms};
 use crate::offline::{Offline, OfflineMsg, taker};
 use crate::settings::{DEDUP_WINDOW, TenantSettings};
 
+pub use all::{TenantChange, Tenants};
 pub use message::TenantMsg;
-pub use sessions::{SessionRef, Sessions};
+pub use sessions::{Outrun, SessionRef, Sessions};
 
 /// Deliveries of other nodes that are remembered.
 const FORWARDED: usize = 65_536;
@@ -76,7 +78,7 @@ impl Guards {
         }
     }
 
-    fn latest(&self) -> Option<Arc<TenantConfig>> {
+    pub(crate) fn latest(&self) -> Option<Arc<TenantConfig>> {
         self.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -95,10 +97,18 @@ struct Slot {
     offline: Option<Mailbox<OfflineMsg>>,
 }
 
+/// Clients of a tenant that are let in at once; others wait. When thousands come back together, those who talk must not
+/// wait behind all of them, nor must the tenant's /auth get more than it has permits for.
+const ENTERING: usize = 64;
+
 pub struct Tenant {
     pub id: Arc<str>,
-    pub settings: TenantSettings,
+    settings: ArcSwap<TenantSettings>,
+    /// The secret before the present one, and until when (`clock_ms`) it is still accepted from callers.
+    replaced_secret: ArcSwapOption<(Secret, u64)>,
     pub sessions: Sessions,
+    /// Turns of those who are being let in.
+    pub entering: Arc<Semaphore>,
     pub offline: Arc<Offline>,
     /// Deliveries that other nodes handed over, and how many sessions took each.
     forwarded: Mutex<Recent>,
@@ -114,13 +124,45 @@ impl Tenant {
         let forwarded = Mutex::new(Recent::new(FORWARDED));
         Arc::new(Tenant {
             id,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
+            replaced_secret: ArcSwapOption::empty(),
             sessions: Sessions::default(),
+            entering: Arc::new(Semaphore::new(ENTERING)),
             offline,
             forwarded,
             node,
             slot: Mutex::default(),
         })
+    }
+
+    /// What the operator says about it now.
+    pub fn settings(&self) -> Arc<TenantSettings> {
+        self.settings.load_full()
+    }
+
+    /// From the next use on these apply. A replaced secret is accepted for `overlap_ms` more.
+    fn change(&self, settings: TenantSettings, overlap_ms: u64) {
+        let before = self.settings.swap(Arc::new(settings.clone()));
+        if before.secret != settings.secret {
+            self.replaced_secret.store(Some(Arc::new((before.secret.clone(), clock_ms() + overlap_ms))));
+        }
+    }
+
+    /// Keys that may sign what is asked in the tenant's name: the present one first. None when it has no secret.
+    pub fn caller_secrets(&self) -> Vec<Secret> {
+        let replaced = self.replaced_secret.load_full().filter(|replaced| clock_ms() < replaced.1);
+        let secrets = [Some(self.settings().secret.clone()), replaced.map(|replaced| replaced.0.clone())];
+        secrets.into_iter().flatten().filter(|secret| secret.key().is_some()).collect()
+    }
+
+    /// A supervisor was started at some time.
+    pub(crate) fn was_used(&self) -> bool {
+        self.slot().incarnation > 0
+    }
+
+    /// The guards, unless there is no supervisor: for looking at them only.
+    pub(crate) fn running_guards(&self) -> Option<Arc<Guards>> {
+        self.slot().running.as_ref().map(|running| running.guards.clone())
     }
 
     /// Delivers what another node handed over, unless it did so before; answers how many sessions took it, then and now.
@@ -225,13 +267,15 @@ impl Tenant {
         let overrides = guards
             .latest()
             .map_or(HookOverrides::default(), |latest| HookOverrides { sign_required: None, ..latest.hooks });
-        let target = self.target(&self.settings.auth_url, &self.settings.secret, trace_id);
+        let settings = self.settings.load();
+        let target = self.target(&settings.auth_url, &settings.secret, trace_id);
         (target, self.policy(node, &overrides))
     }
 
     /// The same for the other hooks of a session.
     pub fn hook_target(&self, config: &TenantConfig, node: &Node, trace_id: &str) -> (HookTarget, HookPolicy) {
-        let base = if config.hook_base_url.is_empty() { &self.settings.auth_url } else { &config.hook_base_url };
+        let settings = self.settings.load();
+        let base = if config.hook_base_url.is_empty() { &settings.auth_url } else { &config.hook_base_url };
         (self.target(base, &config.secret, trace_id), self.policy(node, &config.hooks))
     }
 
@@ -241,29 +285,11 @@ impl Tenant {
             base_url: base_url.trim_end_matches('/').to_owned(),
             secret: secret.clone(),
             trace_id: trace_id.to_owned(),
+            trace: None,
         }
     }
 
-    fn policy(&self, node: &Node, overrides: &HookOverrides) -> HookPolicy {
-        resolve(node.settings.hooks, self.settings.hook_max_concurrency, overrides)
-    }
-}
-
-/// All tenants that the operator configured.
-#[derive(Default)]
-pub struct Tenants(HashMap<String, Arc<Tenant>>);
-
-impl Tenants {
-    pub(crate) fn new(node: &Weak<Node>, parts: &Node) -> Self {
-        let tenants = parts.settings.tenants.iter();
-        Tenants(tenants.map(|(id, s)| (id.clone(), Tenant::new(id, s.clone(), node.clone(), parts))).collect())
-    }
-
-    pub fn get(&self, id: &str) -> Option<&Arc<Tenant>> {
-        self.0.get(id)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
-        self.0.values()
+    pub(crate) fn policy(&self, node: &Node, overrides: &HookOverrides) -> HookPolicy {
+        resolve(node.settings.hooks, self.settings.load().hook_max_concurrency, overrides)
     }
 }

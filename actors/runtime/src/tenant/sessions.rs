@@ -77,16 +77,22 @@ pub struct Sessions {
     count: AtomicUsize,
 }
 
+/// A newer connection of the device is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outrun;
+
 impl Sessions {
-    /// Puts a session in; returns the one of the same device that it replaces.
-    pub fn insert(&self, session: SessionRef) -> Option<SessionRef> {
+    /// Puts a session in; returns the one of the same device that it replaces. Stays out with [`Outrun`] where a connection
+    /// of the device that began later was faster.
+    pub fn insert(&self, session: SessionRef) -> Result<Option<SessionRef>, Outrun> {
         let mut sessions = self.by_user.entry(session.outbox.user.clone()).or_insert_with(|| Vec::with_capacity(1));
         match sessions.iter_mut().find(|known| known.outbox.device == session.outbox.device) {
-            Some(known) => Some(std::mem::replace(known, session)),
+            Some(known) if known.online_at_ms > session.online_at_ms => Err(Outrun),
+            Some(known) => Ok(Some(std::mem::replace(known, session))),
             None => {
                 sessions.push(session);
                 self.count.fetch_add(1, Relaxed);
-                None
+                Ok(None)
             }
         }
     }
@@ -146,5 +152,49 @@ impl Sessions {
 
     pub fn count(&self) -> usize {
         self.count.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::prelude::*;
+    use prometheus::{Histogram, HistogramOpts, IntCounter};
+
+    use super::*;
+    use crate::mailbox::{In, MailboxStats};
+
+    struct Nobody;
+
+    impl Actor for Nobody {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<In<SessionMsg>> for Nobody {
+        type Result = ();
+
+        fn handle(&mut self, _: In<SessionMsg>, _: &mut Self::Context) {}
+    }
+
+    fn session(connection: u128, online_at_ms: i64) -> SessionRef {
+        let histogram = || Histogram::with_opts(HistogramOpts::new("h", "h")).unwrap();
+        let stats = MailboxStats::new(1, histogram(), histogram(), IntCounter::new("c", "c").unwrap());
+        let id = || Arc::from("x");
+        SessionRef {
+            outbox: Outbox::new((id(), id(), id()), connection, 0, Arc::default(), 1_000),
+            mailbox: Mailbox::new(Nobody.start().recipient(), stats),
+            lease_ms: 1_000,
+            online_at_ms,
+        }
+    }
+
+    #[actix_rt::test]
+    async fn of_two_connections_of_a_device_the_one_that_began_later_stays_whoever_is_put_in_first() {
+        let sessions = Sessions::default();
+        assert!(matches!(sessions.insert(session(2, 20)), Ok(None)));
+        assert_eq!(sessions.insert(session(1, 10)).err(), Some(Outrun));
+        assert_eq!(sessions.of("x")[0].outbox.connection, 2);
+        let replaced = sessions.insert(session(3, 20)).ok().flatten();
+        assert_eq!(replaced.map(|session| session.outbox.connection), Some(2));
+        assert_eq!(sessions.count(), 1);
     }
 }

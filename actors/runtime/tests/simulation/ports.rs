@@ -125,6 +125,8 @@ fn op(call: &PeerCall) -> &'static str {
         PeerCall::Settle { .. } => "settle",
         PeerCall::Nudge { .. } => "nudge",
         PeerCall::Replace { .. } => "replace",
+        PeerCall::Kick { .. } => "kick",
+        PeerCall::Report { .. } => "report",
     }
 }
 

@@ -15,6 +15,7 @@ use mics_actors::wire::Incoming;
 use mics_domain::offline::{Entry, OfflineLimits};
 use mics_domain::policy::HookDefaults;
 use mics_domain::tenant::{Secret, TenantConfig};
+use mics_domain::trace::NoTraces;
 use mics_proto::message::{
     ClientFrame, HeartbeatPing, MessageRequest, MessageType, ServerFrame, client_frame, server_frame,
 };
@@ -159,8 +160,13 @@ impl World {
         // Incarnations of a node are told apart by the time of their start, in real milliseconds.
         std::thread::sleep(Duration::from_millis(u64::from(self.members.iter().any(|m| m.name == name)) * 2));
         let seen = Arc::new(Seen { net: self.net.clone(), by: instance });
-        let ports =
-            Ports { hooks: self.hooks.clone(), directory: seen.clone(), link: seen, events: Arc::new(EventsOff) };
+        let ports = Ports {
+            hooks: self.hooks.clone(),
+            directory: seen.clone(),
+            link: seen,
+            events: Arc::new(EventsOff),
+            tracer: Arc::new(NoTraces),
+        };
         let metrics = Metrics::new(Registry::new()).unwrap();
         let endpoint = format!("http://{name}");
         self.net.place(&endpoint, instance);

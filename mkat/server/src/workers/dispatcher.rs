@@ -14,6 +14,7 @@ use crate::domain::{ChannelType, Timestamp};
 use crate::error::{Error, Result};
 use crate::liveness::Pulse;
 use crate::notify::{self, Channel, Message, Outcome, Sender};
+use crate::store::Tx;
 use crate::store::contacts::{self, ChannelRow};
 use crate::store::outbox::{self, Claimed};
 
@@ -172,12 +173,10 @@ impl Context {
 
     /// Sends what waits for one channel, message by message, until nothing is due.
     async fn serve(&self, channel_id: &str, nudge: &Notify) {
-        let mut singly = false;
         while !self.app.stop.is_cancelled() {
-            let wait = match self.next_message(channel_id, &mut singly).await {
-                Ok(Next::Nothing) => return,
-                Ok(Next::Again) => continue,
-                Ok(Next::Pause(wait)) => wait,
+            let wait = match self.messages(channel_id).await {
+                Ok(Some(wait)) => wait,
+                Ok(None) => return,
                 Err(error) => {
                     tracing::error!(%error, channel = channel_id, "the outbox cannot be written");
                     FIRST_RETRY
@@ -191,55 +190,48 @@ impl Context {
         }
     }
 
-    async fn next_message(&self, channel_id: &str, singly: &mut bool) -> Result<Next> {
-        let Some((row, channel, claimed)) = self.claim(channel_id, *singly).await? else { return Ok(Next::Nothing) };
-        let notices: Vec<_> = claimed.iter().map(|row| row.notice.clone()).collect();
-        let outcome = channel.send(&self.sender, Message::Alerts(&notices)).await;
-        self.metrics.count(row.kind, &outcome, &claimed);
-        let alerts = claimed.len();
-        match &outcome {
-            Outcome::Delivered { .. } => tracing::info!(channel = row.id, kind = row.kind.name(), alerts, "delivered"),
-            Outcome::Retry { reason, .. } | Outcome::Refused { reason } | Outcome::Permanent { reason } => {
-                tracing::warn!(channel = row.id, kind = row.kind.name(), alerts, reason, "not delivered");
+    /// Sends until nothing is due (none), or until the channel is to be left alone for a while.
+    async fn messages(&self, channel_id: &str) -> Result<Option<Duration>> {
+        let (id, defaults) = (channel_id.to_owned(), self.sender.defaults.clone());
+        let mut claimed = self.app.write(move |tx| claim(tx, &id, false, &defaults)).await?;
+        let mut singly = false;
+        while let Some(Taken { row, channel, rows }) = claimed {
+            let notices: Vec<_> = rows.iter().map(|row| row.notice.clone()).collect();
+            let outcome = channel.send(&self.sender, Message::Alerts(&notices)).await;
+            self.metrics.count(row.kind, &outcome, &rows);
+            log(&row, rows.len(), &outcome);
+            singly |= rows.len() > 1 && matches!(outcome, Outcome::Refused { .. });
+            match self.record(row, rows, outcome, singly).await? {
+                Next::Nothing => return Ok(None),
+                Next::Message(next) => claimed = Some(*next),
+                Next::Pause(wait) => return Ok(Some(wait)),
             }
-            Outcome::Moved { .. } => tracing::info!(channel = row.id, "the chat has a new id"),
         }
-        if alerts > 1 && matches!(outcome, Outcome::Refused { .. }) {
-            *singly = true;
-        }
-        self.record(row, claimed, outcome).await
+        Ok(None)
     }
 
-    /// Takes the next rows of the channel; none when nothing is due or the channel is gone, off or unusable.
-    async fn claim(&self, channel_id: &str, singly: bool) -> Result<Option<(ChannelRow, Channel, Vec<Claimed>)>> {
-        let defaults = self.sender.defaults.clone();
-        let id = channel_id.to_owned();
-        self.app
-            .write(move |tx| {
-                let Some(row) = contacts::find_channel(tx, &id)?.filter(|row| row.is_enabled) else { return Ok(None) };
-                let channel = match Channel::parse(row.kind, &row.configuration, &defaults) {
-                    Ok(channel) => channel,
-                    Err(problems) => {
-                        contacts::close_channel(tx, &id, &format!("configuration: {}", problems.join("; ")))?;
-                        return Ok(None);
-                    }
-                };
-                let limit = if singly { 1 } else { channel.alerts_per_message() };
-                let claimed = outbox::claim(tx, &id, limit, LEASE)?;
-                Ok((!claimed.is_empty()).then_some((row, channel, claimed)))
-            })
-            .await
-    }
-
-    /// Writes down what became of a message. The writer may be busy; the message must not be sent twice because of that.
-    async fn record(&self, row: ChannelRow, claimed: Vec<Claimed>, outcome: Outcome) -> Result<Next> {
-        let work = Arc::new((row, claimed, outcome));
+    /// Writes down what became of a message and takes the next, in one transaction. The writer may be busy; the message must
+    /// not be sent twice because of that.
+    async fn record(&self, row: ChannelRow, rows: Vec<Claimed>, outcome: Outcome, singly: bool) -> Result<Next> {
+        let work = Arc::new((row, rows, outcome));
         let mut tries = 0;
         loop {
-            let job = work.clone();
-            let defaults = self.sender.defaults.clone();
-            let written = self.app.write(move |tx| settle(tx, &job.0, &job.1, &job.2, &defaults)).await;
-            match written {
+            let (job, defaults) = (work.clone(), self.sender.defaults.clone());
+            let stop = self.app.stop.clone();
+            let written = self.app.write(move |tx| {
+                let next = settle(tx, &job.0, &job.1, &job.2, &defaults)?;
+                match next {
+                    // What is claimed now would not be sent any more.
+                    Settled::Again if stop.is_cancelled() => Ok(Next::Nothing),
+                    Settled::Again => Ok(match claim(tx, &job.0.id, singly, &defaults)? {
+                        Some(message) => Next::Message(Box::new(message)),
+                        None => Next::Nothing,
+                    }),
+                    Settled::Pause(wait) => Ok(Next::Pause(wait)),
+                    Settled::Closed => Ok(Next::Nothing),
+                }
+            });
+            match written.await {
                 Err(Error::Overloaded | Error::Database(_)) if tries < 100 => {
                     tries += 1;
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -250,27 +242,66 @@ impl Context {
     }
 }
 
+/// A message that was claimed: its channel as stored and as parsed, and its alerts.
+struct Taken {
+    row: ChannelRow,
+    channel: Channel,
+    rows: Vec<Claimed>,
+}
+
+/// Takes the next rows of the channel; none when nothing is due or the channel is gone, off or unusable.
+fn claim(tx: &Tx<'_>, id: &str, singly: bool, defaults: &notify::Defaults) -> Result<Option<Taken>> {
+    let Some(row) = contacts::find_channel(tx, id)?.filter(|row| row.is_enabled) else { return Ok(None) };
+    let channel = match Channel::parse(row.kind, &row.configuration, defaults) {
+        Ok(channel) => channel,
+        Err(problems) => {
+            contacts::close_channel(tx, id, &format!("configuration: {}", problems.join("; ")))?;
+            return Ok(None);
+        }
+    };
+    let limit = if singly { 1 } else { channel.alerts_per_message() };
+    let rows = outbox::claim(tx, id, limit, LEASE)?;
+    Ok((!rows.is_empty()).then_some(Taken { row, channel, rows }))
+}
+
+fn log(row: &ChannelRow, alerts: usize, outcome: &Outcome) {
+    let (channel, kind) = (row.id.as_str(), row.kind.name());
+    match outcome {
+        Outcome::Delivered { .. } => tracing::info!(channel, kind, alerts, "delivered"),
+        Outcome::Retry { reason, .. } | Outcome::Refused { reason } | Outcome::Permanent { reason } => {
+            tracing::warn!(channel, kind, alerts, reason, "not delivered");
+        }
+        Outcome::Moved { .. } => tracing::info!(channel, kind, "the chat has a new id"),
+    }
+}
+
 /// What a lane does next.
-#[derive(Debug)]
 enum Next {
     Nothing,
-    Again,
+    Message(Box<Taken>),
     Pause(Duration),
 }
 
+/// What a recorded outcome means for the channel.
+enum Settled {
+    Again,
+    Pause(Duration),
+    Closed,
+}
+
 fn settle(
-    tx: &crate::store::Tx<'_>,
+    tx: &Tx<'_>,
     channel: &ChannelRow,
     rows: &[Claimed],
     outcome: &Outcome,
     defaults: &notify::Defaults,
-) -> Result<Next> {
+) -> Result<Settled> {
     let id = channel.id.as_str();
     match outcome {
         Outcome::Delivered { remote_id } => {
             outbox::sent(tx, id, rows, remote_id.as_deref())?;
             contacts::worked(tx, id)?;
-            Ok(Next::Again)
+            Ok(Settled::Again)
         }
         Outcome::Retry { after, reason, maybe_arrived } => {
             let failures = contacts::stumbled(tx, id, reason)?;
@@ -279,20 +310,20 @@ fn settle(
             if given_up > 0 {
                 tracing::error!(channel = id, alerts = given_up, reason, "given up");
             }
-            Ok(Next::Pause(wait))
+            Ok(Settled::Pause(wait))
         }
         // One of them is not acceptable: they are sent one by one.
         Outcome::Refused { reason } if rows.len() > 1 => {
             outbox::failed(tx, id, rows, tx.now, reason, false)?;
-            Ok(Next::Again)
+            Ok(Settled::Again)
         }
         Outcome::Refused { reason } => {
             outbox::refused(tx, id, rows, reason)?;
-            Ok(Next::Again)
+            Ok(Settled::Again)
         }
         Outcome::Permanent { reason } => {
             contacts::close_channel(tx, id, reason)?;
-            Ok(Next::Nothing)
+            Ok(Settled::Closed)
         }
         Outcome::Moved { chat_id } => {
             let configuration = notify::config::with_text(&channel.configuration, "chatId", chat_id);
@@ -301,7 +332,7 @@ fn settle(
                 Err(problems) => tracing::warn!(channel = id, ?problems, "the new chat id makes no channel"),
             }
             outbox::failed(tx, id, rows, tx.now, "the chat has a new id", false)?;
-            Ok(Next::Pause(MOVED_PAUSE))
+            Ok(Settled::Pause(MOVED_PAUSE))
         }
     }
 }

@@ -1,0 +1,55 @@
+package com.mics.hooksdk;
+
+import com.mics.contracts.hook.v1.AuthRequest;
+import com.mics.contracts.hook.v1.AuthResponse;
+import com.mics.contracts.hook.v1.CheckMessageRequest;
+import com.mics.contracts.hook.v1.CheckMessageResponse;
+import com.mics.contracts.hook.v1.GetGroupMembersRequest;
+import com.mics.contracts.hook.v1.GetGroupMembersResponse;
+import com.mics.contracts.hook.v1.HookMeta;
+import java.util.UUID;
+
+/** Signed requests, and a handler to answer them. */
+final class Requests {
+    static final String SECRET = "dev-secret-t1";
+
+    private Requests() {}
+
+    static HookMeta meta(long timestampMs) {
+        return HookMeta.newBuilder()
+                .setTenantId("t1").setRequestId(UUID.randomUUID().toString()).setTimestampMs(timestampMs).setTraceId("tr").build();
+    }
+
+    static AuthRequest auth(HookMeta meta, String token) {
+        AuthRequest request = AuthRequest.newBuilder().setMeta(meta).setToken(token).setDeviceId("d1").build();
+        return request.toBuilder().setMeta(meta.toBuilder().setSign(HookSigner.computeBase64(SECRET, meta, request))).build();
+    }
+
+    static CheckMessageRequest check(HookMeta meta) {
+        CheckMessageRequest request = CheckMessageRequest.newBuilder().setMeta(meta).build();
+        return request.toBuilder().setMeta(meta.toBuilder().setSign(HookSigner.computeBase64(SECRET, meta, request))).build();
+    }
+
+    /** Token {@code slow} hangs, {@code broken} throws, others are the user. */
+    static final class Handler implements MicsHookHandler {
+        @Override
+        public AuthResponse onAuth(AuthRequest request) throws Exception {
+            switch (request.getToken()) {
+                case "slow" -> Thread.sleep(60_000);
+                case "broken" -> throw new IllegalStateException("secret details");
+                default -> { }
+            }
+            return AuthResponse.newBuilder().setOk(true).setUserId(request.getToken()).build();
+        }
+
+        @Override
+        public CheckMessageResponse onCheckMessage(CheckMessageRequest request) {
+            throw new IllegalStateException();
+        }
+
+        @Override
+        public GetGroupMembersResponse onGetGroupMembers(GetGroupMembersRequest request) {
+            return GetGroupMembersResponse.newBuilder().addUserIds("u1").build();
+        }
+    }
+}

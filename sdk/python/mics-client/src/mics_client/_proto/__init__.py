@@ -1,0 +1,1 @@
+"""Generated from proto/Protos by sdk/python/generate.sh."""

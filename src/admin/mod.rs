@@ -1,0 +1,232 @@
+//! The admin API on ADMIN_PORT: what operators and tenants may see of a running cluster and do to it. It asks nodes and
+//! actors through their handles and ports; a message published here goes the way of every message. Described by
+//! `openapi.json`, which it serves, and in `docs/ops/admin.md`.
+
+mod access;
+mod answers;
+mod cluster;
+mod nonces;
+mod overview;
+mod problem;
+mod routes;
+mod view;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::Next;
+use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::{Error, HttpRequest, HttpResponse};
+use bytes::Bytes;
+use mics_actors::node::{Node, clock_ms};
+use serde_json::Value;
+
+pub use access::{FRESH_MS, Signed, signature, signed_text};
+pub use problem::CODES;
+
+use crate::reload::Reloader;
+use access::{Access, Caller};
+use overview::Overview;
+use problem::{Code, Problem};
+use routes::{Endpoint, Ids, Op, Who};
+
+/// The description that the API serves of itself.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// How long a request's body may take.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// Room in a body for everything but the message.
+const BODY_OVERHEAD: usize = 64 << 10;
+/// Refusals are logged at most this often, with their number.
+const REFUSALS_EVERY_MS: u64 = 5_000;
+
+#[derive(Debug, Clone)]
+pub struct AdminSettings {
+    /// `None` = open to the loopback.
+    pub token: Option<String>,
+    /// Whom published messages come from.
+    pub system_user: String,
+    /// Largest message.
+    pub max_body_bytes: usize,
+}
+
+/// What the API works with.
+pub struct Admin {
+    settings: AdminSettings,
+    node: Arc<Node>,
+    reloader: Arc<Reloader>,
+    access: Access,
+    overview: Arc<Overview>,
+    refused: AtomicU64,
+    refused_logged_ms: AtomicU64,
+}
+
+/// A handled request, before it is written.
+struct Answer {
+    response: HttpResponse,
+    /// For the audit log.
+    detail: String,
+}
+
+impl Answer {
+    fn json(value: &Value) -> Answer {
+        Answer { response: HttpResponse::Ok().json(value), detail: String::new() }
+    }
+}
+
+impl Admin {
+    pub fn new(settings: AdminSettings, node: Arc<Node>, reloader: Arc<Reloader>) -> Arc<Self> {
+        let access = Access::new(settings.token.clone(), node.clone());
+        let (overview, refused, refused_logged_ms) =
+            (Overview::new(node.clone()), Default::default(), Default::default());
+        Arc::new(Admin { settings, node, reloader, access, overview, refused, refused_logged_ms })
+    }
+
+    /// Largest request body: the message may be escaped or in base64.
+    fn max_request_bytes(&self) -> usize {
+        2 * self.settings.max_body_bytes + BODY_OVERHEAD
+    }
+
+    /// Somebody was turned away. Anybody can ask: a line per refusal would be a way to fill the disk.
+    fn refused(&self, request: &HttpRequest, problem: &Problem) {
+        let total = self.refused.fetch_add(1, Relaxed) + 1;
+        let (now, last) = (clock_ms(), self.refused_logged_ms.load(Relaxed));
+        if now >= last + REFUSALS_EVERY_MS {
+            self.refused_logged_ms.store(now, Relaxed);
+            let (peer, code) = (request.peer_addr(), problem.code.name());
+            tracing::warn!(target: "mics::audit", ?peer, code, total, "admin_refused");
+        }
+    }
+}
+
+/// Adds the API's routes.
+pub fn routes(config: &mut ServiceConfig, admin: Arc<Admin>) {
+    config.app_data(Data::from(admin));
+    config.service(web::resource("/admin/{rest:.*}").to(serve));
+}
+
+/// Keeps the debug views of the operators' port for those who may use the API.
+pub async fn guard_debug_views<B: MessageBody + 'static>(
+    admin: Data<Admin>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if request.path().starts_with("/debug/") {
+        let signed = || Problem::new(Code::Forbidden, "these views are for the operator");
+        let operator = admin.access.operator_of(request.request()).and_then(|caller| caller.ok_or_else(signed));
+        if let Err(problem) = operator {
+            admin.refused(request.request(), &problem);
+            return Ok(request.into_response(problem.response()).map_into_right_body());
+        }
+    }
+    next.call(request).await.map(ServiceResponse::map_into_left_body)
+}
+
+async fn serve(admin: Data<Admin>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    let mut response = match handle(&admin, &request, payload).await {
+        Ok(response) => response,
+        Err(problem) => problem.response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, actix_web::http::header::HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, actix_web::http::header::HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn handle(admin: &Data<Admin>, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Problem> {
+    let (endpoint, ids) = routes::find(request.method().as_str(), request.uri().path())?;
+    if endpoint.who == Who::Anyone {
+        return answer(admin, endpoint, &ids, request, Bytes::new()).await.map(|answer| answer.response);
+    }
+    let turned_away = |problem: Problem| {
+        admin.refused(request, &problem);
+        problem
+    };
+    let operator = admin.access.operator_of(request).map_err(turned_away)?;
+    let body = body(admin, payload).await?;
+    let caller = match operator {
+        Some(operator) => operator,
+        None => admin.access.signer_of(request, &body).await.map_err(turned_away)?,
+    };
+    may(&caller, endpoint, &ids).map_err(turned_away)?;
+    let outcome = json_only(request, &body).map(|()| answer(admin, endpoint, &ids, request, body));
+    let outcome = match outcome {
+        Ok(answering) => answering.await,
+        Err(problem) => Err(problem),
+    };
+    if let Some(action) = endpoint.audit {
+        audit(action, &caller, request, &ids, &outcome);
+    }
+    outcome.map(|answer| answer.response)
+}
+
+/// A tenant reaches nothing but its own.
+fn may(caller: &Caller, endpoint: &Endpoint, ids: &Ids) -> Result<(), Problem> {
+    match caller {
+        Caller::Operator | Caller::Loopback => Ok(()),
+        Caller::Tenant(tenant) if endpoint.who == Who::Tenant && **tenant == *ids.tenant => Ok(()),
+        Caller::Tenant(tenant) => {
+            Err(Problem::new(Code::Forbidden, format!("signed by tenant {tenant}, which may ask for its own only")))
+        }
+    }
+}
+
+async fn body(admin: &Admin, payload: Payload) -> Result<Bytes, Problem> {
+    let refused = |why: &str| Problem::new(Code::BodyTooLarge, why);
+    let read = tokio::time::timeout(BODY_TIME, payload.to_bytes_limited(admin.max_request_bytes())).await;
+    let read = read.map_err(|_| refused("the body took longer than 10 s"))?;
+    let read = read.map_err(|_| refused("the body is larger than any message can be"))?;
+    read.map_err(|error| Problem::new(Code::BadRequest, error.to_string()))
+}
+
+fn json_only(request: &HttpRequest, body: &Bytes) -> Result<(), Problem> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
+    if body.is_empty() || is_json {
+        return Ok(());
+    }
+    Err(Problem::new(Code::UnsupportedMediaType, "send application/json"))
+}
+
+/// Who did what with which result. No bodies, no tokens.
+fn audit(action: &str, caller: &Caller, request: &HttpRequest, ids: &Ids, outcome: &Result<Answer, Problem>) {
+    let (result, detail) = match outcome {
+        Ok(answer) => ("ok", answer.detail.as_str()),
+        Err(problem) => (problem.code.name(), problem.message.as_str()),
+    };
+    let (who, peer) = (caller.name(), request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default());
+    tracing::info!(
+        target: "mics::audit",
+        action, who, peer, tenant = %ids.tenant, user = %ids.user, result, detail, "admin_action"
+    );
+}
+
+async fn answer(
+    admin: &Data<Admin>,
+    endpoint: &Endpoint,
+    ids: &Ids,
+    request: &HttpRequest,
+    body: Bytes,
+) -> Result<Answer, Problem> {
+    match endpoint.op {
+        Op::OpenApi => {
+            let response = HttpResponse::Ok().content_type("application/json").body(OPENAPI);
+            Ok(Answer { response, detail: String::new() })
+        }
+        Op::Nodes => Ok(answers::nodes(admin).await),
+        Op::Tenants => answers::tenants(admin, request.query_string()).await,
+        Op::Tenant => answers::tenant(admin, ids).await,
+        Op::Presence => answers::presence(admin, ids).await,
+        Op::Kick => answers::kick(admin, ids, &body).await,
+        Op::Publish => answers::publish(admin, ids, &body).await,
+        Op::Drain => Ok(answers::drain(admin)),
+        Op::Reload => answers::reload(admin).await,
+        Op::Overview => Ok(Answer::json(&admin.overview.snapshot().await)),
+        Op::OverviewStream => answers::overview_stream(admin),
+        Op::Actors => Ok(answers::actors(admin).await),
+    }
+}
