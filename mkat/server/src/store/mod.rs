@@ -1,5 +1,6 @@
 //! SQLite behind two doors: `write` (one thread, group commit) and `read` (a small pool). Nothing else opens the file.
 
+pub mod alertmanager;
 pub mod alerts;
 pub mod contacts;
 pub mod events;
@@ -9,6 +10,7 @@ pub mod outbox;
 pub mod peers;
 mod readers;
 pub mod readings;
+pub mod rollups;
 mod schema;
 pub mod services;
 pub mod sessions;

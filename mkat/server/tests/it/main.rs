@@ -2,12 +2,16 @@
 
 mod support;
 
+mod alertmanager;
 mod auth;
 mod engine;
+mod events;
 mod health;
 mod metrics;
 mod notify;
 mod page;
+mod peers;
 mod services;
 mod start;
 mod store;
+mod stream;
