@@ -222,3 +222,23 @@ fn what_is_kept_waits_for_homes_that_do_not_serve_the_tenant_yet() {
         assert_eq!(others[n % 2].connect("t3", user, "d").ids(3), ids(0..3), "{user}");
     }
 }
+
+#[test]
+fn what_was_kept_for_a_tenant_that_comes_back_is_brought_where_its_homes_are_now() {
+    let cluster = Cluster::default();
+    let first = cluster.node("node-1", |setup| setup);
+    let users: Vec<String> = (0..12).map(|n| format!("u{n}")).collect();
+    let mut sender = first.connect("t1", "s", "d");
+    users.iter().for_each(|user| send_all(&mut sender, user, 0..3));
+    let all = first.node.settings.tenants.clone();
+    first.node.change_tenants(&all.clone().into_iter().filter(|(id, _)| id != "t1").collect());
+    assert_eq!(sender.closed().0, 4002);
+    // Meanwhile others have become the homes of most users.
+    let others = ["node-2", "node-3"].map(|id| cluster.node(id, |setup| setup));
+    wait_until("the nodes know each other", || first.node.members.live().len() == 3);
+    std::thread::sleep(ANNOUNCE_EVERY);
+    first.node.change_tenants(&all);
+    for (n, user) in users.iter().enumerate() {
+        assert_eq!(others[n % 2].connect("t1", user, "d").ids(3), ids(0..3), "{user}");
+    }
+}
