@@ -16,7 +16,7 @@ pub fn build_with(redirects: reqwest::redirect::Policy) -> Result<reqwest::Clien
         .redirect(redirects)
         .timeout(Duration::from_secs(10))
         .connect_timeout(Duration::from_secs(5))
-        .pool_max_idle_per_host(4)
+        .pool_max_idle_per_host(8)
         .build()
         .map_err(Error::internal)
 }
