@@ -14,11 +14,11 @@ const AXE = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.m
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM_BIN ?? '/usr/bin/chromium', args: FLAGS });
 
 /** A fresh visitor. `expected`: complaints that a test provokes; a request that is refused shows up in the console. */
-export async function visitor(browser, origin, options = {}) {
+export async function visitor(browser, { origin, missing }, options = {}) {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options });
   context.setDefaultTimeout(TIMEOUT_MS);
   const complaints = [];
-  const expected = [];
+  const expected = missing.map((name) => new RegExp(`404 \\(Not Found\\).*/${name}[?)]`));
   context.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(`${message.type()}: ${message.text()} (${message.location().url})`);
   });

@@ -18,7 +18,7 @@ export async function freePort() {
   return port;
 }
 
-/** Gives {origin, api, stop}; throws with the server's output if it does not come up. */
+/** Gives {origin, api, missing, stop}; throws with the server's output if it does not come up. */
 export async function startMkat(settings = {}) {
   const binary = process.env.MKAT_BIN;
   if (!binary) throw new Error('MKAT_BIN must name the mkat program');
@@ -46,9 +46,13 @@ export async function startMkat(settings = {}) {
     child.kill('SIGKILL');
     throw new Error(`${binary} did not get ready (${ended ?? 'still running'}):\n${output}`);
   }
+  const api = client(origin);
+  const { paths } = await api('GET', '/api/v1/openapi.json');
   return {
     origin,
-    api: client(origin),
+    api,
+    /** Ends of addresses that the page asks for and this server does not have. */
+    missing: ['/api/v1/services/{id}/uptime'].filter((path) => !paths[path]).map((path) => path.split('/').at(-1)),
     async stop() {
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), STOPPED_WITHIN_MS);

@@ -4,7 +4,7 @@ import { RouterProvider } from '@tanstack/react-router';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { ApiError, onSignedOut } from './api/client';
-import { POLL_MS, liveState } from './lib/live';
+import { POLL_MS, SLOW_POLL_MS, liveState } from './lib/live';
 import { rememberSignedIn } from './lib/session';
 import { startTheme } from './lib/theme';
 import { createPageRouter } from './router';
@@ -20,7 +20,8 @@ const client = new QueryClient({
       staleTime: 2_000,
       refetchInterval: (query) => {
         const missing = query.state.error instanceof ApiError && query.state.error.isMissingEndpoint;
-        return liveState() === 'polling' && !missing ? POLL_MS : false;
+        if (missing || query.queryKey[0] === 'session') return false;
+        return liveState() === 'polling' ? POLL_MS : SLOW_POLL_MS;
       },
     },
   },

@@ -159,10 +159,16 @@ export interface Peer {
   heartbeatIntervalSeconds: number;
   serviceState: ServiceState | null;
   /** False: the other side cannot be told anything, or tells us nothing. */
-  twoWay?: boolean | null;
-  lastHeartbeatAt?: string | null;
-  lastSentAt?: string | null;
-  lastError?: string | null;
+  twoWay: boolean;
+  /** Its last heartbeat here. */
+  lastReceivedAt: string | null;
+  /** Our last heartbeat there that it took. */
+  lastDeliveredAt: string | null;
+  lastError: string | null;
+  /** It no longer knows us. */
+  forgotten: boolean;
+  /** We have told it that we cannot notify. */
+  reportedBroken: boolean;
 }
 
 export interface Session {

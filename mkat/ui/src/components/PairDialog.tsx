@@ -2,7 +2,7 @@
 import { Tabs } from '@base-ui/react/tabs';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState, type FormEvent } from 'react';
-import { api } from '../api/client';
+import { ApiError, api } from '../api/client';
 import { detailsOf, fieldError } from '../lib/errors';
 import { CopyableUrl } from './CopyableUrl';
 import { Button, ErrorNote } from './ui/basic';
@@ -58,19 +58,20 @@ function EnterToken({ onClose }: { onClose: () => void }) {
   const [token, setToken] = useState('');
   const client = useQueryClient();
   const complete = useMutation({
-    mutationFn: () => api.post('/peers/pair/complete', { token: token.trim() }),
+    mutationFn: (replace: boolean) => api.post('/peers/pair/complete', { token: token.trim(), replace }),
     onSuccess: async () => {
       onClose();
       await client.invalidateQueries();
     },
   });
+  const exists = complete.error instanceof ApiError && complete.error.code === 'PEER_EXISTS';
   return (
-    <form onSubmit={submitting(() => complete.mutate())} className="flex flex-col gap-4" noValidate>
-      <AreaField label="Token of the other instance" spellCheck={false} value={token} onChange={setToken} error={fieldError(detailsOf(complete.error), 'Token')} />
+    <form onSubmit={submitting(() => complete.mutate(exists))} className="flex flex-col gap-4" noValidate>
+      <AreaField label="Token of the other instance" spellCheck={false} value={token} onChange={(text) => { setToken(text); complete.reset(); }} error={fieldError(detailsOf(complete.error), 'Token')} />
       <ErrorNote error={complete.error} />
       <div className="flex justify-end gap-2">
         <Button onClick={onClose}>Cancel</Button>
-        <Button type="submit" look="main" disabled={complete.isPending}>Pair</Button>
+        <Button type="submit" look="main" disabled={complete.isPending}>{exists ? 'Replace the peer' : 'Pair'}</Button>
       </div>
     </form>
   );

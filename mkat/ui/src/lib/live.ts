@@ -8,6 +8,8 @@ import { eventReader, type ServerEvent } from './sse';
 export type LiveState = 'live' | 'connecting' | 'polling';
 
 export const POLL_MS = 10_000;
+/** Also with a stream: it mentions only some of very many signals. */
+export const SLOW_POLL_MS = 60_000;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
 /** How often a server that has no stream is asked again. */
@@ -45,27 +47,23 @@ export function touched(event: ServerEvent): string[][] {
   const service = data.serviceId ? [['service', data.serviceId]] : [];
   switch (event.event) {
     case 'heartbeat':
-    case 'webhook':
     case 'metric':
-    case 'health_check':
     case 'received':
       return service;
-    case 'state_changed':
+    case 'state_change':
     case 'service_changed':
       return [...service, ['services'], ['summary'], ['alerts'], ['peers']];
     case 'alert_created':
     case 'alert_acknowledged':
-    case 'alert_delivered':
     case 'alert_dispatched':
-    case 'outbox_changed':
+    case 'delivery':
       return [['alerts'], ['deliveries'], ['contacts']];
     case 'contacts_changed':
-      return [['contacts'], ...service];
+      return [['contacts'], ['service']];
     case 'peer':
-    case 'peers_changed':
       return [['peers']];
     default:
-      return [[]]; // unknown: everything
+      return [[]]; // "reset" (the server has forgotten what was missed) and the unknown: everything
   }
 }
 

@@ -4,11 +4,11 @@ import { Link } from '@tanstack/react-router';
 import { Plus } from 'lucide-react';
 import { useState } from 'react';
 import { ApiError, api } from '../api/client';
-import { peersQuery, serviceQuery } from '../api/queries';
+import { peersQuery } from '../api/queries';
 import type { Peer } from '../api/types';
 import { PairDialog } from '../components/PairDialog';
 import { StateIndicator } from '../components/StateIndicator';
-import { Badge, Button, Empty, ErrorNote, Loading, Panel, Time } from '../components/ui/basic';
+import { Badge, Button, Empty, ErrorNote, Loading, Panel, Time, capital } from '../components/ui/basic';
 import { FormDialog } from '../components/ui/dialog';
 import { duration } from '../lib/format';
 
@@ -35,8 +35,6 @@ export function PeersPage() {
 function PeerPanel({ peer }: { peer: Peer }) {
   const [leaving, setLeaving] = useState(false);
   const client = useQueryClient();
-  const { data: service } = useQuery(serviceQuery(peer.serviceId));
-  const heard = peer.lastHeartbeatAt ?? service?.monitors.find((monitor) => monitor.type === 1)?.lastCheckIn;
   const unpair = useMutation({
     mutationFn: () => api.delete(`/peers/${peer.id}`),
     onSuccess: async () => {
@@ -46,17 +44,20 @@ function PeerPanel({ peer }: { peer: Peer }) {
   });
   return (
     <Panel
-      title={<span className="flex flex-wrap items-center gap-3 break-words">{peer.name} <StateIndicator state={service?.state ?? peer.serviceState ?? 0} /></span>}
+      title={<span className="flex flex-wrap items-center gap-3 break-words">{peer.name} <StateIndicator state={peer.serviceState ?? 0} /></span>}
       actions={<Button look="danger" onClick={() => setLeaving(true)} aria-label={`Unpair ${peer.name}`}>Unpair</Button>}
     >
       <p className="break-words">
         {peer.url} <Link to="/services/$id" params={{ id: peer.serviceId }} className="link">Its service here</Link>
       </p>
       <p className="text-soft">
-        Heartbeat every {duration(peer.heartbeatIntervalSeconds)}, heard {heard ? <Time at={heard} /> : 'never'}, paired <Time at={peer.pairedAt} />{' '}
-        {peer.twoWay === false && <Badge tone="text-paused">One way only</Badge>}
+        Heartbeats every {duration(peer.heartbeatIntervalSeconds)}: heard {peer.lastReceivedAt ? <Time at={peer.lastReceivedAt} /> : 'never'}, ours
+        taken {peer.lastDeliveredAt ? <Time at={peer.lastDeliveredAt} /> : 'never'}. Paired <Time at={peer.pairedAt} />.{' '}
+        {!peer.twoWay && <Badge tone="text-paused">One way only</Badge>}
       </p>
-      {peer.lastError && <p className="break-words text-down">{peer.lastError}</p>}
+      {peer.forgotten && <p className="text-down">It no longer knows this instance: unpair, then pair again.</p>}
+      {peer.reportedBroken && <p className="text-paused">It was told that notifications fail here.</p>}
+      {peer.lastError && <p className="break-words text-down">{capital(peer.lastError)}.</p>}
       {leaving && (
         <FormDialog
           title={`Unpair ${peer.name}?`} description="The service that stands for it, its history and its alerts go, on both sides." action="Unpair" danger open
