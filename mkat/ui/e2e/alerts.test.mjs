@@ -82,9 +82,7 @@ test('a contact with a channel: added, tested, changed with its secret kept, rem
   assert.ok(received[1].headers['x-mkat-signature'], 'the masked secret was kept');
 
   await page.getByRole('checkbox', { name: 'Enabled' }).uncheck();
-  await page.waitForFunction(() => !document.querySelector('li input[type=checkbox]').checked && !document.querySelector('li input[type=checkbox]').disabled);
-  const contact = (await server.api('GET', '/api/v1/contacts')).find((one) => one.name === 'Night shift');
-  assert.equal(contact.channels[0].isEnabled, false);
+  await server.until('/api/v1/contacts', (contacts) => contacts.some((one) => one.channels[0]?.isEnabled === false));
 
   await page.getByRole('button', { name: /^Remove Webhook/ }).click();
   await dialog.getByRole('button', { name: 'Remove' }).click();

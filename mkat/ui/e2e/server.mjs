@@ -18,7 +18,7 @@ export async function freePort() {
   return port;
 }
 
-/** Gives {origin, api, missing, stop}; throws with the server's output if it does not come up. */
+/** Gives {origin, api, missing, until, stop}; throws with the server's output if it does not come up. */
 export async function startMkat(settings = {}) {
   const binary = process.env.MKAT_BIN;
   if (!binary) throw new Error('MKAT_BIN must name the mkat program');
@@ -53,6 +53,13 @@ export async function startMkat(settings = {}) {
     api,
     /** Ends of addresses that the page asks for and this server does not have. */
     missing: ['/api/v1/services/{id}/uptime'].filter((path) => !paths[path]).map((path) => path.split('/').at(-1)),
+    /** Waits until the answer to a GET holds. */
+    async until(path, holds) {
+      for (const until = Date.now() + READY_WITHIN_MS; Date.now() < until; await sleep(50)) {
+        if (holds(await api('GET', path))) return;
+      }
+      throw new Error(`${path} did not come to hold`);
+    },
     async stop() {
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), STOPPED_WITHIN_MS);

@@ -36,7 +36,7 @@ export function ChannelRow({ contact, channel }: { contact: Contact; channel: Ch
         <span className="min-w-0 flex-1 basis-48 break-words font-medium">
           {name} {channel.isManaged && <Badge>from the environment</Badge>}
         </span>
-        <CheckField label="Enabled" checked={channel.isEnabled} disabled={enable.isPending} onChange={(on) => enable.mutate(on)} />
+        <CheckField label="Enabled" checked={enable.isPending ? enable.variables : channel.isEnabled} onChange={(on) => enable.mutate(on)} />
         <Button onClick={() => test.mutate()} disabled={test.isPending} aria-label={`Send a test to ${name}`}><Send aria-hidden size={16} /> Test</Button>
         {!channel.isManaged && (
           <>

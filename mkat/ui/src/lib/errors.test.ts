@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { ApiError } from '../api/client';
 import { detailsOf, detailsUnder, fieldError, otherErrors } from './errors';
 
-const details = { Name: ['is needed', 'is too long'], 'Monitors[1].IntervalSeconds': ['must be at least 30'], 'Monitors[1].': ['one bound is needed'], '': ['as a whole: no'] };
+const details = { Name: ['is needed', 'is too long'], 'Monitors[1].IntervalSeconds': ['must be at least 30'], 'Monitors[1]': ['one bound is needed'], '': ['as a whole: no'] };
 
 test('messages find their field in any case', () => {
   expect(fieldError(details, 'name')).toBe('is needed; is too long');

@@ -16,11 +16,12 @@ export function otherErrors(details: Details | null, shown: string[]): string[] 
   });
 }
 
-/** Details of `Monitors[2].X` as those of `X`, and so on; other keys are dropped. */
+/** Details of `Monitors[2].X` as those of `X`, of `Monitors[2]` itself as those across fields; other keys are dropped. */
 export function detailsUnder(details: Details | null, prefix: string): Details {
   const found: Details = {};
   for (const [key, texts] of Object.entries(details ?? {})) {
-    if (key.toLowerCase().startsWith(`${prefix.toLowerCase()}.`)) found[key.slice(prefix.length + 1)] = texts;
+    const name = `${key}.`.toLowerCase();
+    if (name.startsWith(`${prefix.toLowerCase()}.`)) found[key.slice(prefix.length + 1)] = texts;
   }
   return found;
 }

@@ -70,6 +70,8 @@ export function Loading() {
   return <p role="status" className="py-4 text-center text-soft">Loading…</p>;
 }
 
+/** As a sentence without its full stop; names of fields (`chatId`) stay as they are. */
 export function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '');
+  const sentence = text.replace(/\.$/, '');
+  return /^[a-z]+\b/.test(sentence) ? sentence.charAt(0).toUpperCase() + sentence.slice(1) : sentence;
 }
