@@ -10,5 +10,5 @@ if ! command -v node >/dev/null 2>&1 || [ ! -x "$browser" ]; then
 fi
 MKAT_BIN=$(realpath "${MKAT_BIN:-../../target/debug/mkat}")
 export MKAT_BIN
-[ -d node_modules ] || npm ci --no-fund --no-audit
+[ -d node_modules ] || npm install --no-save --no-fund --no-audit
 exec timeout 600 node --test --test-concurrency=1 --test-timeout=120000 e2e/

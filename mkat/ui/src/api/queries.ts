@@ -2,7 +2,7 @@
 import { keepPreviousData, queryOptions } from '@tanstack/react-query';
 import { api } from './client';
 import type {
-  Alert, Contact, Delivery, MuteWindow, Page, Peer, Reading, Service, Session, Summary, Transition, Uptime,
+  Alert, Contact, Delivery, MuteWindow, Page, Peer, Reading, Rollup, Service, ServiceEvent, Session, Summary, Transition, Uptime,
 } from './types';
 
 export interface ServiceFilter {
@@ -61,6 +61,13 @@ export const uptimeQuery = (id: string, hours: number) =>
     queryFn: ({ signal }) => api.get<Uptime>(`/services/${id}/uptime`, { from: hoursAgo(hours) }, signal),
   });
 
+/** The newest things that the service's monitors received. */
+export const eventsQuery = (id: string) =>
+  queryOptions({
+    queryKey: ['service', id, 'events'],
+    queryFn: ({ signal }) => api.get<ServiceEvent[]>(`/services/${id}/events`, { limit: 50 }, signal),
+  });
+
 export const mutesQuery = (id: string) =>
   queryOptions({
     queryKey: ['service', id, 'mutes'],
@@ -77,9 +84,20 @@ export const serviceContactsQuery = (id: string) =>
 export const readingsQuery = (serviceId: string, monitorId: string, hours: number) =>
   queryOptions({
     queryKey: ['service', serviceId, 'readings', monitorId, hours],
-    queryFn: async ({ signal }) => {
-      const path = `/monitors/${monitorId}/metrics`;
-      return (await api.get<{ readings: Reading[]; totalCount: number }>(path, { limit: 1000, from: hoursAgo(hours) }, signal));
+    queryFn: ({ signal }) => {
+      const query = { limit: 1000, from: hoursAgo(hours) };
+      return api.get<{ readings: Reading[]; totalCount: number }>(`/monitors/${monitorId}/metrics`, query, signal);
+    },
+    placeholderData: keepPreviousData,
+  });
+
+/** Hours (up to 30 days back) or days in numbers, oldest first: what reaches further back than single readings. */
+export const rollupsQuery = (serviceId: string, monitorId: string, hours: number) =>
+  queryOptions({
+    queryKey: ['service', serviceId, 'rollups', monitorId, hours],
+    queryFn: ({ signal }) => {
+      const query = { granularity: hours <= 720 ? 'Hourly' : 'Daily', from: hoursAgo(hours) };
+      return api.get<Rollup[]>(`/monitors/${monitorId}/rollups`, query, signal);
     },
     placeholderData: keepPreviousData,
   });

@@ -121,8 +121,31 @@ export interface Reading {
   outOfRange: boolean;
 }
 
+export interface ServiceEvent {
+  id: string;
+  monitorId: string | null;
+  eventType: string;
+  success: boolean;
+  value: number | null;
+  isOutOfRange: boolean;
+  message: string | null;
+  createdAt: string;
+}
+
+/** Readings of one hour, day, ... in numbers. */
+export interface Rollup {
+  periodStart: string;
+  count: number;
+  min: number | null;
+  max: number | null;
+  mean: number | null;
+}
+
 export interface Uptime {
-  uptimePercent: number | null;
+  /** 0 also when the service was neither up nor down. */
+  uptimePercent: number;
+  upSeconds: number;
+  downSeconds: number;
 }
 
 export interface Channel {

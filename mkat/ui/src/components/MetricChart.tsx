@@ -1,9 +1,9 @@
 // Readings of a metric over time, as a drawing and, on demand, as a table.
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { readingsQuery } from '../api/queries';
+import { readingsQuery, rollupsQuery } from '../api/queries';
 import type { Monitor, Reading } from '../api/types';
-import { plot, thin } from '../lib/chart';
+import { before, plot, thin } from '../lib/chart';
 import { instant, number } from '../lib/format';
 import { Button, Empty, ErrorNote, Loading } from './ui/basic';
 
@@ -29,7 +29,11 @@ export function MetricChart({ serviceId, monitor }: { serviceId: string; monitor
   const [hours, setHours] = useState(24);
   const [table, setTable] = useState(false);
   const { data, error, isPending } = useQuery(readingsQuery(serviceId, monitor.id, hours));
-  const readings = data?.readings ?? [];
+  const single = data?.readings ?? [];
+  // Single values end where their retention or the limit of one answer does; means of whole periods go on.
+  const older = useQuery({ ...rollupsQuery(serviceId, monitor.id, hours), enabled: hours > 24 });
+  const means = hours > 24 ? before(single, older.data ?? [], monitor) : [];
+  const readings = [...single, ...means];
   return (
     <div className="mt-3">
       <div className="mb-2 flex flex-wrap items-center justify-between gap-2">
@@ -40,7 +44,8 @@ export function MetricChart({ serviceId, monitor }: { serviceId: string; monitor
       {isPending && <Loading />}
       {data && readings.length === 0 && <Empty>No value in this time.</Empty>}
       {readings.length > 0 && (table ? <Table readings={readings} /> : <Drawing readings={readings} monitor={monitor} />)}
-      {data && data.totalCount > readings.length && <p className="text-xs text-soft">The newest {readings.length} of {data.totalCount} values.</p>}
+      {data && data.totalCount > single.length && <p className="text-xs text-soft">The newest {single.length} of {data.totalCount} values.</p>}
+      {means.length > 0 && <p className="text-xs text-soft">Before that, {means.length} means of {hours <= 720 ? 'hours' : 'days'}.</p>}
     </div>
   );
 }

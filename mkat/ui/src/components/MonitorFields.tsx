@@ -54,12 +54,12 @@ export function MonitorFields({ form, number, details, onChange, onRemove }: Pro
         )}
         <TextField
           {...text('intervalSeconds', form.type === 2 ? 'Check every, in seconds' : 'Interval in seconds')} {...whole}
-          hint={form.type === 0 || form.type === 3 ? 'Kept, but this type does not use it.' : 'From 30 seconds to 7 days (604800).'}
+          hint={form.type === 0 || form.type === 3 ? 'Kept, but this type does not use it.' : 'At most 7 days (604800).'}
         />
         {form.type < 2 && (
           <TextField
             {...text('gracePeriodSeconds', 'Grace in seconds')} {...whole}
-            hint="At least 60; empty: a tenth of the interval, at least 60."
+            hint="Added to the interval; empty: a tenth of it."
           />
         )}
       </div>

@@ -56,6 +56,7 @@ function describe(parts: { state: 0 | 1 | 2 | 3; from: number; to: number }[]): 
 function UptimeLine({ service, hours, computed }: { service: Service; hours: number; computed: number | null }) {
   const { data, error } = useQuery(uptimeQuery(service.id, hours));
   if (error && !(error instanceof ApiError && error.isMissingEndpoint)) return <ErrorNote error={error} />;
-  const value = data ? data.uptimePercent : error ? computed : null;
+  const known = data && data.upSeconds + data.downSeconds > 0 ? data.uptimePercent : null;
+  const value = error ? computed : known;
   return <p className="mb-2" data-uptime={value ?? ''}>Uptime <strong>{value === null ? 'not known' : percent(value)}</strong></p>;
 }

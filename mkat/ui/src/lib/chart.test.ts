@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Reading } from '../api/types';
-import { plot, thin } from './chart';
+import { before, plot, thin } from './chart';
 
 const reading = (second: number, value: number): Reading => ({
   id: String(second), value, recordedAt: new Date(second * 1000).toISOString(), outOfRange: false,
@@ -29,4 +29,12 @@ test('thinning keeps the peaks and the order', () => {
   expect(kept.map((one) => one.value)).toEqual(expect.arrayContaining([1000, -1000]));
   expect(kept.map((one) => Number(one.id))).toEqual(kept.map((one) => Number(one.id)).sort((a, b) => a - b));
   expect(thin(many.slice(0, 10), 100)).toHaveLength(10);
+});
+
+test('means go on where single values end, and tell whether anything in them was out of range', () => {
+  const rollup = (second: number, min: number, mean: number, max: number) => ({ periodStart: new Date(second * 1000).toISOString(), count: 2, min, mean, max });
+  const rollups = [rollup(0, 1, 2, 3), rollup(3600, 1, 5, 9), rollup(7200, 1, 1, 1)];
+  const older = before([reading(9000, 1), reading(7100, 1)], rollups, { minValue: null, maxValue: 8 });
+  expect(older.map((one) => [one.value, one.outOfRange])).toEqual([[5, true], [2, false]]);
+  expect(before([], rollups, { minValue: 0, maxValue: null })).toHaveLength(3);
 });

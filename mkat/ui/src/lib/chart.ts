@@ -1,5 +1,5 @@
 // Arithmetic of the chart of readings, apart from its drawing.
-import type { Reading } from '../api/types';
+import type { Monitor, Reading, Rollup } from '../api/types';
 
 export interface Point {
   x: number;
@@ -50,4 +50,16 @@ export function thin(readings: Reading[], most: number): Reading[] {
     kept.push(...(low === high ? [low] : group.indexOf(low) < group.indexOf(high) ? [low, high] : [high, low]));
   }
   return kept;
+}
+
+/** The means of whole periods before the oldest of `readings` (newest first), as readings, newest first. */
+export function before(readings: Reading[], rollups: Rollup[], { minValue, maxValue }: Pick<Monitor, 'minValue' | 'maxValue'>): Reading[] {
+  const oldest = readings[readings.length - 1]?.recordedAt;
+  const end = oldest === undefined ? Infinity : Date.parse(oldest);
+  const outside = (value: number | null) => value !== null && ((minValue !== null && value < minValue) || (maxValue !== null && value > maxValue));
+  const means = rollups.flatMap(({ periodStart, mean, min, max }) => {
+    if (mean === null || Date.parse(periodStart) >= end) return [];
+    return [{ id: periodStart, value: mean, recordedAt: periodStart, outOfRange: outside(min) || outside(max) }];
+  });
+  return means.sort((a, b) => Date.parse(b.recordedAt) - Date.parse(a.recordedAt));
 }

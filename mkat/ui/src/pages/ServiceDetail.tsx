@@ -6,6 +6,7 @@ import { ApiError } from '../api/client';
 import { alertsQuery, mutesQuery, serviceContactsQuery, serviceQuery } from '../api/queries';
 import type { Service } from '../api/types';
 import { AlertItem } from '../components/AlertItem';
+import { EventList } from '../components/EventList';
 import { MonitorPanel } from '../components/MonitorPanel';
 import { Pager } from '../components/Pager';
 import { ServiceActions } from '../components/ServiceCard';
@@ -44,6 +45,7 @@ export function ServiceDetailPage() {
           <StateHistory service={service} />
           <Alerts service={service} />
           <Contacts service={service} />
+          <EventList serviceId={service.id} />
         </div>
       </div>
     </>

@@ -1,7 +1,7 @@
 // Create, edit and delete a service.
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { useState, type FormEvent, type ReactNode } from 'react';
+import { useRef, useState, type FormEvent, type ReactNode } from 'react';
 import { ApiError, api } from '../api/client';
 import { serviceContactsQuery, serviceQuery } from '../api/queries';
 import type { Contact, Service } from '../api/types';
@@ -14,15 +14,17 @@ import { MonitorError, saveService } from '../lib/saveService';
 
 export function NewServicePage() {
   const [value, setValue] = useState(emptyService);
+  const made = useRef<Service>(null);
   const navigate = useNavigate();
   const client = useQueryClient();
   const create = useMutation({
     mutationFn: async () => {
       const { contactIds, monitors, ...own } = value;
       const body = { ...own, severity: Number(own.severity), monitors: monitors.map(inputOf) };
-      const service = await api.post<Service>('/services', body);
-      if (contactIds.length > 0) await api.put(`/services/${service.id}/contacts`, { contactIds });
-      return service;
+      // A second try after refused contacts must not make a second service.
+      made.current ??= await api.post<Service>('/services', body);
+      if (contactIds.length > 0) await api.put(`/services/${made.current.id}/contacts`, { contactIds });
+      return made.current;
     },
     onSuccess: async (service) => {
       void client.invalidateQueries();
