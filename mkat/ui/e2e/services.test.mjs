@@ -133,7 +133,7 @@ test('a service is edited, loses and gains monitors, and is deleted', async () =
   await page.getByRole('checkbox', { name: 'Default (default)' }).check();
   await page.getByRole('button', { name: 'Save' }).click();
   await heading('after');
-  await page.getByText('changed').waitFor();
+  await page.getByText('changed', { exact: true }).waitFor();
   const stored = await server.api('GET', `/api/v1/services/${service.id}`);
   assert.deepEqual(stored.monitors.map((one) => one.type).sort(), [1, 3]);
   assert.equal((await server.api('GET', `/api/v1/services/${service.id}/contacts`)).length, 1);

@@ -44,9 +44,11 @@ export function EditServicePage() {
   const service = useQuery(serviceQuery(id));
   const contacts = useQuery(serviceContactsQuery(id));
   const missing = contacts.error instanceof ApiError && contacts.error.isMissingEndpoint;
-  const error = service.error ?? (missing ? null : contacts.error);
-  if (error) return <><h1 className="mb-4">Edit service</h1><ErrorNote error={error} /></>;
-  if (!service.data || (!contacts.data && !missing)) return <Loading />;
+  const ready = service.data && (contacts.data || missing);
+  const error = service.error ?? contacts.error;
+  // A refresh that fails behind a filled form is no reason to take the form away.
+  if (!ready && error) return <><h1 className="mb-4">Edit service</h1><ErrorNote error={error} /></>;
+  if (!ready) return <Loading />;
   // What is being typed must not be replaced by a live update: the form starts from the first answer.
   return <EditForm key={id} service={service.data} contacts={contacts.data ?? []} />;
 }
