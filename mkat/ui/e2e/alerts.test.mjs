@@ -136,6 +136,7 @@ test('the timeline is filtered, and the filters are in the address', async () =>
   await accessible(page, 'the filtered timeline');
   await page.goto(`${server.origin}/alerts?serviceId=${service.id}`);
   await page.getByText('Only of filtered').waitFor();
+  await items().nth(1).waitFor();
   assert.equal(await items().count(), 2);
   await page.getByRole('button', { name: 'Mute filtered' }).first().click();
   await page.getByRole('dialog').getByRole('button', { name: 'Mute' }).click();
