@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { touched, waitBefore } from './live';
+
+const event = (name: string, data: unknown) => ({ id: '1', event: name, data: JSON.stringify(data) });
+
+test('a signal of a monitor refreshes its service only', () => {
+  for (const name of ['heartbeat', 'metric', 'received']) {
+    expect(touched(event(name, { serviceId: 's' }))).toEqual([['service', 's']]);
+  }
+});
+
+test('a change of state refreshes lists, counts and alerts', () => {
+  const keys = touched(event('state_change', { serviceId: 's' })).map((key) => key[0]);
+  expect(keys).toEqual(expect.arrayContaining(['service', 'services', 'summary', 'alerts', 'peers']));
+});
+
+test('what is not understood refreshes everything', () => {
+  expect(touched(event('reset', {}))).toEqual([[]]);
+  expect(touched(event('news', {}))).toEqual([[]]);
+  expect(touched({ id: '', event: 'alert_created', data: '{' })).toEqual([[]]);
+});
+
+test('waits grow, with jitter, up to a bound', () => {
+  expect(waitBefore(0, 0)).toBe(250);
+  expect(waitBefore(0, 1)).toBe(500);
+  expect(waitBefore(3, 1)).toBe(4000);
+  expect(waitBefore(50, 1)).toBe(30_000);
+});
