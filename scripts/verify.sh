@@ -88,6 +88,16 @@ browser_test() {
   fi
 }
 
+# mkat's page, the same way.
+mkat_page() {
+  step mkat-ui mkat/ui/check.sh
+  if [ "$RELEASE" = 1 ]; then
+    step mkat-ui-e2e env MKAT_BIN="$TARGET/release/mkat" mkat/ui/e2e.sh
+  else
+    skip mkat-ui-e2e "no release build"
+  fi
+}
+
 # Each SDK's own check, then all of them against a real gateway.
 sdks() {
   step sdk-rust-client sdk/rust/mics-client/check.sh
@@ -139,6 +149,7 @@ run_all() {
   RELEASE=$((${#FAILED[@]} == failed ? 1 : 0))
   browser_test
   console
+  mkat_page
   step autobahn scripts/autobahn.sh
   step deploy tests/deploy/check.py
   step monitoring tests/deploy/monitoring.py

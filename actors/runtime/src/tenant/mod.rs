@@ -109,6 +109,8 @@ pub struct Tenant {
     pub sessions: Sessions,
     /// Turns of those who are being let in.
     entering: Arc<Semaphore>,
+    /// Places for its clients between upgrade and session.
+    handshakes: Arc<Semaphore>,
     pub offline: Arc<Offline>,
     /// Deliveries that other nodes handed over, and how many sessions took each.
     forwarded: Mutex<Recent>,
@@ -118,6 +120,10 @@ pub struct Tenant {
 
 impl Tenant {
     fn new(id: &str, settings: TenantSettings, node: Weak<Node>, parts: &Node) -> Arc<Self> {
+        let handshakes = match parts.settings.max_pending_handshakes {
+            0 => Semaphore::MAX_PERMITS,
+            all => all.saturating_mul(3).div_ceil(4).min(Semaphore::MAX_PERMITS),
+        };
         let id: Arc<str> = id.into();
         let offline =
             Arc::new(Offline::new(id.clone(), parts.id.clone(), parts.metrics.clone(), parts.settings.offline));
@@ -128,6 +134,7 @@ impl Tenant {
             replaced_secret: ArcSwapOption::empty(),
             sessions: Sessions::default(),
             entering: Arc::new(Semaphore::new(ENTERING)),
+            handshakes: Arc::new(Semaphore::new(handshakes)),
             offline,
             forwarded,
             node,
@@ -251,12 +258,15 @@ impl Tenant {
         }
     }
 
-    /// A turn to be let in. As many have one at once as /auth has permits: who has a turn never waits for a permit.
-    pub async fn enter_in_turn(self: &Arc<Self>, node: &Node) -> Option<OwnedSemaphorePermit> {
+    /// A turn to be let in. As many have one at once as /auth has permits: who has a turn never waits for a permit. One
+    /// tenant's clients may take three quarters of the node's handshakes; a quarter is left to the others.
+    pub async fn enter_in_turn(self: &Arc<Self>, node: &Node) -> Result<[OwnedSemaphorePermit; 2], Close> {
+        let place = self.handshakes.clone().try_acquire_owned().map_err(|_| Close::RateLimited)?;
         let permits = self.auth_policy(&self.guards(), node).max_concurrency.max(1) as usize;
         let weight = ENTERING.div_ceil(permits) as u32;
         // It is never closed.
-        self.entering.clone().acquire_many_owned(weight).await.ok()
+        let turn = self.entering.clone().acquire_many_owned(weight).await.map_err(|_| Close::InternalError)?;
+        Ok([place, turn])
     }
 
     /// Asks the supervisor whether this device may come in now.
