@@ -2,6 +2,7 @@
 
 pub mod enums;
 pub mod metric;
+pub mod slug;
 pub mod state;
 pub mod time;
 pub mod token;

@@ -5,6 +5,7 @@ mod support;
 mod auth;
 mod engine;
 mod health;
+mod importers;
 mod metrics;
 mod notify;
 mod page;
