@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::feed::Feed;
 use crate::liveness::Liveness;
 use crate::signals::Signals;
 use crate::store::{Store, Tx};
@@ -15,6 +16,8 @@ pub struct App {
     pub config: Arc<Config>,
     pub store: Store,
     pub signals: Arc<Signals>,
+    /// What the live stream tells.
+    pub feed: Arc<Feed>,
     pub liveness: Arc<Liveness>,
     /// For everything that mkat calls: 10 s in total per request unless the caller sets another limit.
     pub http: reqwest::Client,

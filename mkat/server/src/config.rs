@@ -31,6 +31,11 @@ const SETTINGS: &[Setting] = &[
     setting("MKAT_BASE_PATH", "/mkat", "path under which everything is served besides the root"),
     setting("MKAT_TRUSTED_PROXIES", "", "addresses or networks whose X-Forwarded-* headers are believed, by comma"),
     setting("MKAT_INSTANCE_NAME", "", "name shown to peers; default: the host name"),
+    setting(
+        "MKAT_PEER_INTERVAL_SECONDS",
+        "30",
+        "how often peers are asked to send a heartbeat; missed after three times that",
+    ),
     setting("MKAT_LOG_LEVEL", "info", "error, warn, info, debug, trace, or a filter such as mkat=debug"),
     setting("MKAT_SESSION_HOURS", "168", "how long a browser stays signed in"),
     setting("MKAT_WORKERS", "2", "threads that serve HTTP"),
@@ -62,6 +67,8 @@ pub struct Config {
     pub base_path: String,
     pub trusted_proxies: Vec<IpNet>,
     pub instance_name: String,
+    /// How often a peer is to send us a heartbeat.
+    pub peer_interval: i64,
     pub log_level: String,
     pub session_hours: u32,
     pub http_workers: usize,
@@ -138,6 +145,7 @@ impl Reader<'_> {
             base_path: self.base_path(),
             trusted_proxies: self.proxies(),
             instance_name: self.optional("MKAT_INSTANCE_NAME").unwrap_or_else(host_name),
+            peer_interval: self.in_range("MKAT_PEER_INTERVAL_SECONDS", 1, 3600),
             log_level: self.log_level(),
             session_hours: self.in_range("MKAT_SESSION_HOURS", 1, 8760),
             http_workers: self.in_range("MKAT_WORKERS", 1, 64),

@@ -53,6 +53,7 @@ codes! {
     RemoteUnreachable = "REMOTE_UNREACHABLE", 400;
     RemoteInvalidResponse = "REMOTE_INVALID_RESPONSE", 400;
     ReceiverNotFound = "RECEIVER_NOT_FOUND", 404;
+    ReceiverNameTaken = "RECEIVER_NAME_TAKEN", 409;
     SelfDependency = "SELF_DEPENDENCY", 400;
     DependencyExists = "DEPENDENCY_EXISTS", 409;
     DependencyCycle = "DEPENDENCY_CYCLE", 400;

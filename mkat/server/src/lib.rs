@@ -9,6 +9,7 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod error;
+pub mod feed;
 pub mod http_client;
 pub mod liveness;
 pub mod notify;

@@ -73,6 +73,7 @@ async fn run(config: Config) -> Result<()> {
         config: Arc::new(config),
         store,
         signals,
+        feed: Arc::default(),
         liveness: Arc::default(),
         http: http_client::build()?,
         metrics: prometheus::Registry::new(),

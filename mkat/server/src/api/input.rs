@@ -23,19 +23,22 @@ impl FromRequest for Body {
     type Future = LocalBoxFuture<'static, Result<Self>>;
 
     fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let mut payload = payload.take();
-        Box::pin(async move {
-            let mut body = BytesMut::new();
-            while let Some(chunk) = payload.next().await {
-                let chunk = chunk.map_err(|error| Error::refused(Code::Validation, format!("body: {error}")))?;
-                if body.len() + chunk.len() > BODY_MAX {
-                    return Err(Error::refused(Code::BodyTooLarge, format!("a body may have {BODY_MAX} bytes")));
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok(Self(body.freeze()))
-        })
+        let payload = payload.take();
+        Box::pin(async move { read_body(payload, BODY_MAX).await.map(Self) })
     }
+}
+
+/// Reads a body of at most `max` bytes. More: BODY_TOO_LARGE.
+pub async fn read_body(mut payload: Payload, max: usize) -> Result<bytes::Bytes> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| Error::refused(Code::Validation, format!("body: {error}")))?;
+        if body.len() + chunk.len() > max {
+            return Err(Error::refused(Code::BodyTooLarge, format!("a body may have {max} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
 }
 
 /// A JSON object that must be there. Other content types or no body: 415; not an object: 400.

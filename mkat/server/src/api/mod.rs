@@ -22,6 +22,7 @@ pub mod receive;
 pub mod services;
 pub mod session;
 mod stream;
+mod throttle;
 mod ui;
 pub mod view;
 

@@ -1,7 +1,9 @@
 //! The rules of the watchman without any I/O: values, state machine, thresholds. Nothing here knows SQL or HTTP.
 
 pub mod enums;
+pub mod labels;
 pub mod metric;
+pub mod pairing;
 pub mod slug;
 pub mod state;
 pub mod time;

@@ -125,6 +125,14 @@ fn tell(tx: &Tx<'_>, service: &ServiceRow, news: News, cause: &Cause<'_>) -> Res
     Ok(announce)
 }
 
+/// Says once more that a service is Down, because it got worse. Returns whether that was announced.
+pub fn worsened(tx: &Tx<'_>, service: &ServiceRow, cause: &Cause<'_>) -> Result<bool> {
+    if service.state != ServiceState::Down {
+        return Ok(false);
+    }
+    tell(tx, service, News::Failed, cause)
+}
+
 /// Hands an alert to the outbox and remembers what people were told.
 pub fn announce(tx: &Tx<'_>, alert: &AlertRow) -> Result<()> {
     services::set_told_down(tx, &alert.service_id, alert.kind != AlertType::Recovery)?;

@@ -1,5 +1,6 @@
 //! SQLite behind two doors: `write` (one thread, group commit) and `read` (a small pool). Nothing else opens the file.
 
+pub mod alertmanager;
 pub mod alerts;
 pub mod contacts;
 pub mod events;

@@ -1,9 +1,11 @@
 //! What runs by itself beside the requests. Each worker is one file with `async fn run(app: App, pulse: Pulse)`.
 
+mod alertmanager;
 mod bot_commands;
 mod deadlines;
 mod delivery_metrics;
 pub mod dispatcher;
+mod feed;
 mod health_checks;
 mod peers;
 mod retention;
@@ -25,6 +27,10 @@ pub fn start(app: &App) -> TaskTracker {
     supervise(&tracker, app, "retention", Duration::from_secs(2 * 3600), retention::run);
     supervise(&tracker, app, "dispatcher", Duration::from_secs(30), dispatcher::run);
     supervise(&tracker, app, "telegram_bot", Duration::from_secs(90), telegram_bot::run);
+    supervise(&tracker, app, "feed", Duration::from_secs(60), feed::run);
+    supervise(&tracker, app, "peers", Duration::from_secs(60), peers::run);
+    supervise(&tracker, app, "alertmanager", Duration::from_secs(120), alertmanager::run);
+    supervise(&tracker, app, "rollups", Duration::from_secs(2 * 3600), rollups::run);
     tracker.close();
     tracker
 }
