@@ -21,6 +21,7 @@ const DIRECTION: &[(&str, &[&str], &[&str])] = &[
     ("mics-client", &["mics-proto"], &["actix", "redis", "rdkafka", "tonic", "awc"]),
     ("mics-hook", &["mics-proto"], &["redis", "tonic", "awc"]),
     ("support-chat", &["mics-hook"], &[]),
+    ("mkat", &[], &["mics", "tonic", "rdkafka", "redis"]),
     ("mics", &["mics-proto", "mics-domain", "mics-actors", "mics-client"], &[]),
 ];
 

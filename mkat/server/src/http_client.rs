@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub fn build() -> Result<reqwest::Client> {
+    // A POST that is redirected would become a GET, and might lead anywhere.
+    build_with(reqwest::redirect::Policy::none())
+}
+
+pub fn build_with(redirects: reqwest::redirect::Policy) -> Result<reqwest::Client> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls()?)
         .user_agent(concat!("mkat/", env!("CARGO_PKG_VERSION")))
-        // A POST that is redirected would become a GET, and might lead anywhere.
-        .redirect(reqwest::redirect::Policy::none())
+        .redirect(redirects)
         .timeout(Duration::from_secs(10))
         .connect_timeout(Duration::from_secs(5))
         .pool_max_idle_per_host(4)

@@ -4,6 +4,7 @@ pub mod enums;
 pub mod labels;
 pub mod metric;
 pub mod pairing;
+pub mod rollup;
 pub mod slug;
 pub mod state;
 pub mod time;

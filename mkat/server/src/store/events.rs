@@ -43,3 +43,61 @@ pub fn public_id(row: i64, at: Timestamp) -> String {
     let bits = (u128::from(at.micros().cast_unsigned()) << 64) | u128::from(row.cast_unsigned());
     uuid::Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid().to_string()
 }
+
+/// An event as it is listed. A change of state is one too; its monitor is None when the operator caused it.
+#[derive(Debug, Clone)]
+pub struct EventRow {
+    pub id: String,
+    pub monitor_id: Option<String>,
+    pub service_id: String,
+    pub kind: EventType,
+    pub success: bool,
+    pub value: Option<f64>,
+    pub out_of_range: bool,
+    pub message: Option<String>,
+    pub created_at: Timestamp,
+}
+
+/// What a list can be narrowed to; from and to are inclusive.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter {
+    pub kind: Option<EventType>,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    pub limit: i64,
+}
+
+/// Events of a monitor, newest first.
+pub fn of_monitor(db: &Connection, monitor_id: &str, filter: &Filter) -> Result<Vec<EventRow>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, monitor_id, service_id, event_type, success, value, is_out_of_range, message, created_at FROM events \
+         WHERE monitor_id = ?1 AND (?2 IS NULL OR event_type = ?2) AND created_at >= ?3 AND created_at <= ?4 \
+         ORDER BY created_at DESC, id DESC LIMIT ?5",
+    )?;
+    let (from, to) = (filter.from.unwrap_or_default(), filter.to.unwrap_or(Timestamp::from_micros(i64::MAX)));
+    let rows = statement.query_map(params![monitor_id, filter.kind, from, to, filter.limit], |row| {
+        let created_at = row.get(8)?;
+        Ok(EventRow {
+            id: public_id(row.get(0)?, created_at),
+            monitor_id: row.get(1)?,
+            service_id: row.get(2)?,
+            kind: row.get(3)?,
+            success: row.get(4)?,
+            value: row.get(5)?,
+            out_of_range: row.get(6)?,
+            message: row.get(7)?,
+            created_at,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many events of a service's monitors there were, and how many of them were successes.
+pub fn count_of_service(db: &Connection, service_id: &str, from: Timestamp, to: Timestamp) -> Result<(i64, i64)> {
+    Ok(db
+        .prepare_cached(
+            "SELECT count(*), coalesce(sum(e.success), 0) FROM monitors m JOIN events e ON e.monitor_id = m.id \
+             AND e.created_at >= ?2 AND e.created_at <= ?3 WHERE m.service_id = ?1",
+        )?
+        .query_row(params![service_id, from, to], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}

@@ -77,3 +77,30 @@ pub fn count(db: &Connection, service_id: &str, range: (Option<Timestamp>, Optio
         )?
         .query_row(params![service_id, range.0, range.1], |row| row.get(0))?)
 }
+
+/// Changes of a service's state in a period, oldest first: when, and what it was from then on.
+pub fn changes(
+    db: &Connection,
+    service_id: &str,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<(Timestamp, ServiceState)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT created_at, to_state FROM transitions WHERE service_id = ?1 AND from_state != to_state \
+         AND created_at > ?2 AND created_at <= ?3 ORDER BY created_at, id",
+    )?;
+    let rows = statement.query_map(params![service_id, from, to], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The state of a service at an instant; Unknown before anything happened.
+pub fn state_at(db: &Connection, service_id: &str, at: Timestamp) -> Result<ServiceState> {
+    let found = super::optional(
+        db.prepare_cached(
+            "SELECT to_state FROM transitions WHERE service_id = ?1 AND created_at <= ?2 \
+             ORDER BY created_at DESC, id DESC LIMIT 1",
+        )?
+        .query_row(params![service_id, at], |row| row.get(0)),
+    )?;
+    Ok(found.unwrap_or(ServiceState::Unknown))
+}

@@ -30,6 +30,7 @@ pub fn start(app: &App) -> TaskTracker {
     supervise(&tracker, app, "feed", Duration::from_secs(60), feed::run);
     supervise(&tracker, app, "peers", Duration::from_secs(60), peers::run);
     supervise(&tracker, app, "alertmanager", Duration::from_secs(120), alertmanager::run);
+    supervise(&tracker, app, "health_checks", Duration::from_secs(60), health_checks::run);
     supervise(&tracker, app, "rollups", Duration::from_secs(2 * 3600), rollups::run);
     tracker.close();
     tracker

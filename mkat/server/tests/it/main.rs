@@ -2,13 +2,17 @@
 
 mod support;
 
+mod alertmanager;
 mod auth;
 mod engine;
+mod events;
 mod health;
 mod importers;
 mod metrics;
 mod notify;
 mod page;
+mod peers;
 mod services;
 mod start;
 mod store;
+mod stream;

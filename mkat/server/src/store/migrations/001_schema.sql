@@ -236,6 +236,8 @@ CREATE TABLE rollups (
     count          INTEGER NOT NULL,
     success_count  INTEGER NOT NULL,
     failure_count  INTEGER NOT NULL,
+    -- How many of them carried a value.
+    value_count    INTEGER NOT NULL,
     min            REAL,
     max            REAL,
     mean           REAL,
