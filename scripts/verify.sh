@@ -22,7 +22,7 @@ done
 # package: command that shows it is there, or none when only dpkg can tell.
 PACKAGES="build-essential:make pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server
 nginx-light:nginx python3-yaml: python3-venv: default-jre-headless:java maven:mvn faketime:faketime chromium:chromium
-shellcheck:shellcheck prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli"
+shellcheck:shellcheck prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli jq:jq curl:curl"
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOG=$(mktemp) || exit 1
 trap 'rm -f "$LOG"' EXIT
@@ -88,6 +88,17 @@ browser_test() {
   fi
 }
 
+# Gateways watched by mkat, until the alerts of a killed one have arrived. mkat is a package of its own in the workspace.
+watched_cluster() {
+  local failed=${#FAILED[@]}
+  step release-mkat cargo build --release -p mkat --bin mkat
+  if [ "$RELEASE" = 1 ] && [ "${#FAILED[@]}" -eq "$failed" ]; then
+    step watched-cluster env MICS_BIN="$TARGET/release/mics" MKAT_BIN="$TARGET/release/mkat" examples/watched-cluster/run.sh
+  else
+    skip watched-cluster "no release build"
+  fi
+}
+
 # Each SDK's own check, then all of them against a real gateway.
 sdks() {
   step sdk-rust-client sdk/rust/mics-client/check.sh
@@ -131,6 +142,7 @@ run_all() {
   step autobahn scripts/autobahn.sh
   step deploy tests/deploy/check.py
   step monitoring tests/deploy/monitoring.py
+  watched_cluster
   if [ "$RELEASE" = 1 ]; then step acceptance scripts/acceptance.sh --quick; else skip acceptance "no release build"; fi
   sdks
   # Parts of those steps say so when they are skipped; the summary tells it again.
