@@ -258,5 +258,10 @@ fn remove_place(tx: &Tx<'_>, place: &Place) -> Result<()> {
         tx.emit(Event::ServiceChanged { service_id: service.id });
         return Ok(());
     }
-    use_services::remove_monitor(tx, &service.id, &place.monitor_id)
+    if monitors::count_of_service(tx, &service.id)? > 1 {
+        return use_services::remove_monitor(tx, &service.id, &place.monitor_id);
+    }
+    // A service needs a monitor, so the last one stays; what fired in it is over.
+    let monitor = monitors::get(tx, &place.monitor_id)?;
+    report(tx, &service, &monitor, Outcome::Success, "its receiver was deleted").map(drop)
 }

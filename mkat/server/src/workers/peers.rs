@@ -47,9 +47,12 @@ async fn round(app: &App, running: &mut HashMap<String, Running>) -> Result<()> 
         if slot.task.as_ref().is_some_and(|task| !task.is_finished()) {
             continue;
         }
-        let beat = !peer.heartbeat_token.is_empty() && is_due(peer.last_sent_at, peer.interval_seconds, now);
+        // A peer that has just been paired may still be writing down our token.
+        let settled = is_due(Some(peer.paired_at), 2, now);
+        let beat = settled && !peer.heartbeat_token.is_empty() && is_due(peer.last_sent_at, peer.interval_seconds, now);
         let broken = !unreachable.is_empty();
-        let report = !peer.webhook_token.is_empty()
+        let report = settled
+            && !peer.webhook_token.is_empty()
             && peer.reported_broken != broken
             && is_due(slot.reported_at, REPORT_AGAIN, now);
         if report {
@@ -72,7 +75,7 @@ async fn round(app: &App, running: &mut HashMap<String, Running>) -> Result<()> 
 
 fn is_due(last: Option<Timestamp>, every_seconds: i64, now: Timestamp) -> bool {
     // A clock that was set back must not silence us.
-    last.is_none_or(|last| last.plus_seconds(every_seconds) <= now || last > now)
+    last.is_none_or(|last| last.plus_seconds(every_seconds) <= now || last > now.plus_seconds(60))
 }
 
 /// What a request to a peer came to.

@@ -132,6 +132,13 @@ async fn a_service_of_the_operator_is_used_and_kept() {
     post(&mkat, &path, &message(vec![alert("Down", "t1", "firing", "critical")])).await;
     assert_eq!(mkat.state(&id(&own)).await, 2);
     assert_eq!(service(&mkat, "gateway").await.unwrap()["severity"], 2, "its severity is the operator's");
+    let other = mkat.service("lone", json!([{"type": 0, "intervalSeconds": 60}])).await;
+    let (lone_id, lone) = receiver(&mkat, json!({"name": "lone", "serviceTemplate": "lone"})).await;
+    post(&mkat, &lone, &message(vec![alert("Down", "t1", "firing", "critical")])).await;
+    let first = format!("/api/v1/services/{}/monitors/{}", id(&other), id(&other["monitors"][0]));
+    assert_eq!(mkat.delete(&first).await.0, 204);
+    assert_eq!(mkat.delete(&format!("/api/v1/alertmanager/receivers/{lone_id}")).await.0, 204);
+    assert_eq!(mkat.state(&id(&other)).await, 1, "the last monitor stays, and what fired in it is over");
     assert_eq!(mkat.delete(&format!("/api/v1/alertmanager/receivers/{receiver_id}")).await.0, 204);
     let left = service(&mkat, "gateway").await.unwrap();
     assert_eq!((left["monitors"].as_array().unwrap().len(), &left["state"]), (1, &json!(0)));

@@ -233,13 +233,17 @@ async fn a_secret_is_good_once_and_strangers_are_slowed_down() {
     assert_eq!(peers(&mkat).await[0]["twoWay"], false);
     let (status, used) = accept(body.clone()).await;
     assert_eq!((status.as_u16(), &used["code"]), (401, &json!("INVALID_SECRET")));
+    // Its heartbeats count although we cannot send any; it unpairs by its address, as older programs do.
+    let beat = format!("/heartbeat/{}", accepted["heartbeatToken"].as_str().unwrap());
+    assert_eq!(mkat.report(&beat).await.0, 200);
+    let unpair =
+        mkat.plain(Method::POST, "/api/v1/peers/pair/unpair").json(&json!({"url": "HTTP://127.0.0.1:9/mkat/"}));
+    assert_eq!(answer(unpair).await.0, 200);
+    assert!(peers(&mkat).await.is_empty());
     body["secret"] = json!("f".repeat(64));
     let mut codes = Vec::new();
     for _ in 0..25 {
         codes.push(accept(body.clone()).await.1["code"].as_str().unwrap().to_owned());
     }
     assert_eq!((codes[0].as_str(), codes[24].as_str()), ("INVALID_SECRET", "RATE_LIMITED"));
-    // Its heartbeats count although we cannot send any; it unpairs by its address, as older programs do.
-    let beat = format!("/heartbeat/{}", accepted["heartbeatToken"].as_str().unwrap());
-    assert_eq!(mkat.report(&beat).await.0, 200);
 }

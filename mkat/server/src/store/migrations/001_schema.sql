@@ -207,12 +207,6 @@ CREATE TABLE peers (
 );
 CREATE INDEX peers_service ON peers (service_id);
 
--- One-time secrets of pairing tokens that were handed out.
-CREATE TABLE pairing_secrets (
-    hash       BLOB PRIMARY KEY,
-    expires_at INTEGER NOT NULL
-) WITHOUT ROWID;
-
 -- What monitors received. Metric readings are the rows of type 3 (value, is_out_of_range).
 CREATE TABLE events (
     id              INTEGER PRIMARY KEY,
@@ -236,8 +230,6 @@ CREATE TABLE rollups (
     count          INTEGER NOT NULL,
     success_count  INTEGER NOT NULL,
     failure_count  INTEGER NOT NULL,
-    -- How many of them carried a value.
-    value_count    INTEGER NOT NULL,
     min            REAL,
     max            REAL,
     mean           REAL,
@@ -266,45 +258,32 @@ CREATE TABLE push_subscriptions (
     created_at INTEGER NOT NULL
 );
 
--- Alertmanager receivers, the services they stand for and the alerts that fire in them.
+-- Alertmanager receivers and the alerts that fire in them.
 CREATE TABLE alertmanager_receivers (
     id               TEXT PRIMARY KEY,
-    name             TEXT NOT NULL UNIQUE,
+    name             TEXT NOT NULL,
     token            TEXT NOT NULL UNIQUE,
     token_hash       BLOB NOT NULL UNIQUE,
-    -- SHA-256 of the bearer secret that senders must show; NULL: none.
     bearer_hash      BLOB,
     service_template TEXT NOT NULL,
-    max_services     INTEGER NOT NULL,
-    expire_seconds   INTEGER NOT NULL,
-    -- Name of the alert that always fires; '' when there is none.
-    watchdog_alert   TEXT NOT NULL,
-    watchdog_seconds INTEGER NOT NULL,
-    created_at       INTEGER NOT NULL
+    max_services     INTEGER NOT NULL DEFAULT 100,
+    expire_seconds   INTEGER NOT NULL DEFAULT 28800,
+    config_json      TEXT NOT NULL DEFAULT '{}',
+    created_at       INTEGER NOT NULL,
+    updated_at       INTEGER NOT NULL
 );
 
--- Which service and monitor the alerts of one key go to: 'service:<rendered template>', 'overflow' or 'watchdog'.
-CREATE TABLE alertmanager_services (
+CREATE TABLE alertmanager_alerts (
     receiver_id TEXT NOT NULL REFERENCES alertmanager_receivers (id) ON DELETE CASCADE,
-    key         TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    starts_at   INTEGER NOT NULL,
     service_id  TEXT NOT NULL REFERENCES services (id) ON DELETE CASCADE,
     monitor_id  TEXT NOT NULL REFERENCES monitors (id) ON DELETE CASCADE,
-    PRIMARY KEY (receiver_id, key)
-) WITHOUT ROWID;
-CREATE INDEX alertmanager_services_service ON alertmanager_services (service_id);
-CREATE INDEX alertmanager_services_monitor ON alertmanager_services (monitor_id);
-
-CREATE TABLE alertmanager_alerts (
-    receiver_id  TEXT NOT NULL REFERENCES alertmanager_receivers (id) ON DELETE CASCADE,
-    fingerprint  TEXT NOT NULL,
-    starts_at    INTEGER NOT NULL,
-    monitor_id   TEXT NOT NULL REFERENCES monitors (id) ON DELETE CASCADE,
-    firing       INTEGER NOT NULL,
-    severity     INTEGER NOT NULL,
-    summary      TEXT NOT NULL,
-    labels_json  TEXT NOT NULL,
+    firing      INTEGER NOT NULL,
+    summary     TEXT,
+    labels_json TEXT NOT NULL DEFAULT '{}',
     last_seen_at INTEGER NOT NULL,
-    ends_at      INTEGER,
+    ends_at     INTEGER,
     PRIMARY KEY (receiver_id, fingerprint, starts_at)
 ) WITHOUT ROWID;
-CREATE INDEX alertmanager_alerts_monitor ON alertmanager_alerts (monitor_id, firing);
+CREATE INDEX alertmanager_alerts_service ON alertmanager_alerts (service_id, firing);
