@@ -118,6 +118,16 @@ sdks() {
   fi
 }
 
+# The operator's console: is the committed page what its source gives, and does it work in a browser?
+console() {
+  step console console/check.sh
+  if [ "$RELEASE" = 1 ]; then
+    step console-test env MICS_BIN="$TARGET/release/mics" tests/console/run.sh
+  else
+    skip console-test "no release build"
+  fi
+}
+
 summary() {
   local line
   echo
@@ -139,6 +149,7 @@ run_all() {
   step release cargo build --release
   RELEASE=$((${#FAILED[@]} == failed ? 1 : 0))
   browser_test
+  console
   step autobahn scripts/autobahn.sh
   step deploy tests/deploy/check.py
   step monitoring tests/deploy/monitoring.py

@@ -7,6 +7,7 @@ mod answers;
 mod cluster;
 mod nonces;
 mod overview;
+pub mod page;
 mod problem;
 mod routes;
 mod view;
@@ -115,7 +116,8 @@ pub async fn guard_debug_views<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if request.path().starts_with("/debug/") {
+    // The path as routes see it: percent-encoded letters are the letters.
+    if request.match_info().as_str().starts_with("/debug/") {
         let signed = || Problem::new(Code::Forbidden, "these views are for the operator");
         let operator = admin.access.operator_of(request.request()).and_then(|caller| caller.ok_or_else(signed));
         if let Err(problem) = operator {

@@ -176,12 +176,14 @@ fn hand_over(stream: TcpStream, h2: H2Sockets) {
     }
 }
 
-/// Serves the operators' port: health, metrics, debug views and the admin API.
+/// Serves the operators' port: the console's page, health, metrics, debug views and the admin API.
 pub fn serve_admin(listener: TcpListener, node: Arc<Node>, admin: Arc<Admin>) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
         let (node, admin) = (node.clone(), admin.clone());
         let app = App::new().wrap(from_fn(admin::guard_debug_views));
         app.configure(|config| admin::routes(config, admin))
+            // Before the plain routes, whose `/` is another's.
+            .configure(admin::page::routes)
             .configure(|config| app::routes(config, node, Surface::Debug))
     });
     Ok(server.workers(1).max_connections(ADMIN_CONNECTIONS).disable_signals().listen(listener)?.run())

@@ -72,6 +72,21 @@ fn a_dead_auth_hook_refuses_with_4001_and_then_opens_the_circuit() {
 }
 
 #[test]
+fn those_who_come_together_wait_for_their_turn_where_the_auth_hook_has_few_permits() {
+    let hold = Hold::default();
+    let setup = Setup::with(Book::default().hold_late_comers(&hold)).set(|settings| settings.hooks.max_concurrency = 4);
+    let gateway = setup.start();
+    let query = |n: usize| format!("tenantId=t1&token=valid:late{n}&deviceId=d");
+    let mut clients: Vec<Client> = (0..12).map(|n| gateway.open(&query(n))).collect();
+    wait_until("the hook is as busy as it may be", || hold.waiting() == 4);
+    // Longer than anybody waits for a permit.
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(hold.waiting(), 4);
+    hold.release();
+    clients.iter_mut().for_each(|client| assert_eq!(client.welcome().code, 1000));
+}
+
+#[test]
 fn without_an_upgrade_the_answer_is_400_and_unknown_paths_are_404() {
     let gateway = Setup::default().start();
     for path in ["/ws", "/WS/", "/ws?tenantId=t1&token=valid:u&deviceId=d"] {

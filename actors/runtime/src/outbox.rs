@@ -201,6 +201,10 @@ impl Outbox {
         if state.nudged && state.phase == Phase::Open {
             return false;
         }
+        if matches!(state.phase, Phase::Closing | Phase::Closed) {
+            // Behind the close frame nothing is written: what is still held is given back at the end.
+            return true;
+        }
         if let Some(mut held) = state.held.take() {
             state.queue.append(&mut held);
         }
@@ -237,7 +241,6 @@ impl Outbox {
         if matches!(state.phase, Phase::Closing | Phase::Closed) {
             return Vec::new();
         }
-        state.phase = Phase::Closing;
         // What waits behind a backlog must not be written before it.
         let held = deliveries(state.held.take().unwrap_or_default());
         let mut taken = Vec::new();
@@ -245,13 +248,27 @@ impl Outbox {
             let first = usize::from(state.written_of_first > 0);
             taken = deliveries(state.queue.drain(first..));
         }
+        self.queue_close(state, close);
+        taken.extend(held);
+        taken
+    }
+
+    /// The same with `keep`, from a thread that can't put deliveries back: what waits behind a backlog stays for
+    /// [`Outbox::finish`].
+    pub fn close_from_outside(self: &Arc<Self>, close: &Close) {
+        let state = self.state();
+        if !matches!(state.phase, Phase::Closing | Phase::Closed) {
+            self.queue_close(state, close);
+        }
+    }
+
+    fn queue_close(self: &Arc<Self>, mut state: std::sync::MutexGuard<'_, State>, close: &Close) {
+        state.phase = Phase::Closing;
         state.queue.push_back(Entry { bytes: frame::close(close), delivery: None });
         state.bytes = state.queue.iter().map(Entry::size).sum();
         // As with an overflow: a blocked socket must not keep the hub from hearing of it.
         state.scheduled = None;
         self.schedule(state, Urgency::Interactive, false);
-        taken.extend(held);
-        taken
     }
 
     /// Ends the outbox and returns the deliveries that were not written completely, oldest first.
@@ -402,5 +419,17 @@ mod tests {
         assert_eq!(outbox.queued_bytes(), frame::close(&close).len() + OVERHEAD);
         assert_eq!(outbox.flush(&Takes(usize::MAX)), Flushed::ClosedDone);
         assert_eq!(outbox.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn what_waits_behind_a_backlog_is_given_back_when_the_session_is_closed_from_outside() {
+        let outbox = outbox();
+        outbox.nudge();
+        outbox.deliver(delivery(1, 100), Urgency::Interactive);
+        outbox.close_from_outside(&Close::Kicked);
+        outbox.take_nudge();
+        assert!(outbox.release(), "the session need not look again");
+        assert_eq!(outbox.flush(&Takes(usize::MAX)), Flushed::ClosedDone);
+        assert_eq!(outbox.finish().iter().map(|frame| frame.id).collect::<Vec<_>>(), [1]);
     }
 }

@@ -34,7 +34,7 @@ pub async fn connect(
     mailbox: Mailbox<SessionMsg>,
 ) -> Result<Presence, Close> {
     let tenant = node.tenants().get(&hello.tenant).ok_or(Close::InvalidTenant)?;
-    let _turn = tenant.entering.clone().acquire_owned().await;
+    let _turn = tenant.enter_in_turn(&node).await;
     let trace_id = format!("{:032x}", fresh_id());
     ids::check_id(&hello.device).map_err(|_| Close::AuthRefused("invalid deviceId".into()))?;
     let mut traced = Traced::root(&*node.tracer, "connect", SpanKind::Server);

@@ -20,7 +20,7 @@ use mics_domain::rate::{Budget, RateWindow};
 use mics_domain::recent::Recent;
 use mics_domain::roster::Lists;
 use mics_domain::tenant::{Secret, TenantConfig};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::gate::Gate;
 use crate::mailbox::Mailbox;
@@ -108,7 +108,7 @@ pub struct Tenant {
     replaced_secret: ArcSwapOption<(Secret, u64)>,
     pub sessions: Sessions,
     /// Turns of those who are being let in.
-    pub entering: Arc<Semaphore>,
+    entering: Arc<Semaphore>,
     pub offline: Arc<Offline>,
     /// Deliveries that other nodes handed over, and how many sessions took each.
     forwarded: Mutex<Recent>,
@@ -251,6 +251,14 @@ impl Tenant {
         }
     }
 
+    /// A turn to be let in. As many have one at once as /auth has permits: who has a turn never waits for a permit.
+    pub async fn enter_in_turn(self: &Arc<Self>, node: &Node) -> Option<OwnedSemaphorePermit> {
+        let permits = self.auth_policy(&self.guards(), node).max_concurrency.max(1) as usize;
+        let weight = ENTERING.div_ceil(permits) as u32;
+        // It is never closed.
+        self.entering.clone().acquire_many_owned(weight).await.ok()
+    }
+
     /// Asks the supervisor whether this device may come in now.
     pub async fn admit(self: &Arc<Self>, user: &Arc<str>, device: &Arc<str>, replaces: bool) -> Result<(), Close> {
         let (reply, answer) = oneshot::channel();
@@ -263,13 +271,17 @@ impl Tenant {
 
     /// How to reach the tenant's /auth, and under which policy.
     pub fn auth_target(&self, guards: &Guards, node: &Node, trace_id: &str) -> (HookTarget, HookPolicy) {
+        let settings = self.settings.load();
+        let target = self.target(&settings.auth_url, &settings.secret, trace_id);
+        (target, self.auth_policy(guards, node))
+    }
+
+    fn auth_policy(&self, guards: &Guards, node: &Node) -> HookPolicy {
         // A session's sign flag must not lock the tenant out of /auth.
         let overrides = guards
             .latest()
             .map_or(HookOverrides::default(), |latest| HookOverrides { sign_required: None, ..latest.hooks });
-        let settings = self.settings.load();
-        let target = self.target(&settings.auth_url, &settings.secret, trace_id);
-        (target, self.policy(node, &overrides))
+        self.policy(node, &overrides)
     }
 
     /// The same for the other hooks of a session.

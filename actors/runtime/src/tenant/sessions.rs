@@ -66,7 +66,7 @@ impl SessionRef {
     /// Asks the session to end. A session too busy to be asked is ended from outside.
     pub fn close(&self, close: Close) {
         if self.mailbox.send(SessionMsg::Close(close.clone())).is_err() {
-            self.outbox.begin_close(&close, true);
+            self.outbox.close_from_outside(&close);
         }
     }
 }
@@ -196,5 +196,16 @@ mod tests {
         let replaced = sessions.insert(session(3, 20)).ok().flatten();
         assert_eq!(replaced.map(|session| session.outbox.connection), Some(2));
         assert_eq!(sessions.count(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_session_too_busy_to_be_asked_gives_back_what_it_was_promised_and_has_not_been_sent() {
+        let session = session(1, 10);
+        let frame = Frame { id: 7, bytes: b"x".as_slice().into(), shared: false };
+        assert_eq!(session.outbox.deliver(frame, Urgency::Interactive), Pushed::Accepted);
+        // Its thread is busy: the mailbox fills.
+        (0..100).for_each(|_| session.close(Close::Draining));
+        assert!(!session.outbox.is_open());
+        assert_eq!(session.outbox.finish().iter().map(|frame| frame.id).collect::<Vec<_>>(), [7]);
     }
 }

@@ -47,15 +47,11 @@ async fn events_are_listed_newest_first_with_changes_of_state() {
     }
 }
 
-/// Seconds since 1970 of an instant that lies some hours before the current hour, in microseconds.
-fn hours_ago(hours: i64) -> i64 {
-    let now = mkat::domain::Timestamp::now().micros();
-    let hour = 3_600_000_000;
-    (now / hour - hours) * hour
-}
-
 #[tokio::test]
 async fn closed_hours_are_folded_once_and_uptime_counts_time() {
+    const HOUR: i64 = 3_600_000_000;
+    let this_hour = mkat::domain::Timestamp::now().micros() / HOUR;
+    let hours_ago = |hours: i64| (this_hour - hours) * HOUR;
     let mkat = Mkat::start().await;
     let service = mkat.service("api", json!([{"type": 3, "intervalSeconds": 60, "maxValue": 9}])).await;
     let (service_id, monitor_id) = (id(&service), id(&service["monitors"][0]));
@@ -106,6 +102,13 @@ async fn closed_hours_are_folded_once_and_uptime_counts_time() {
     let (_, uptime) = mkat.get(&format!("/api/v1/services/{service_id}/uptime")).await;
     assert_eq!((&uptime["totalEvents"], &uptime["failureEvents"]), (&json!(5), &json!(1)));
     assert_eq!(uptime["unknownSeconds"], 36000.0, "from the beginning of the service");
+    // A period that was written is not written again, although its events are gone by now.
+    let folder = mkat.kill();
+    let database = Connection::open(folder.path().join("mkat.db")).unwrap();
+    database.execute("DELETE FROM events", []).unwrap();
+    drop(database);
+    let mkat = Mkat::start_with(folder, &[]).await;
+    assert_eq!(mkat.get(&path).await.1, hourly);
 }
 
 #[tokio::test]
