@@ -244,7 +244,8 @@ impl PeerNode for Late {
     fn answer(&self, call: PeerCall) -> PeerAnswer {
         match (self.0.get(), call) {
             (Some(node), call) => node.answer(call),
-            (None, PeerCall::Place { kept, .. }) => PeerAnswer::Placed(vec![false; kept.len()]),
+            // Not "not taken": then they would be given up.
+            (None, PeerCall::Place { .. }) => PeerAnswer::NotServed,
             (None, PeerCall::Lease { .. }) => PeerAnswer::Leased { kept: Vec::new(), held: false },
             (None, PeerCall::Kick { .. }) => PeerAnswer::Kicked(0),
             (None, PeerCall::Report { .. }) => PeerAnswer::Report(Box::default()),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mics_actors::node::unix_ms;
 use mics_actors::publish::{self, Notice, Recipient};
 use mics_actors::tenant::{Tenant, TenantChange};
-use mics_domain::codes::Refusal;
+use mics_domain::codes::{Refusal, cut};
 use mics_domain::ids as rules;
 use mics_domain::message::Ack;
 use mics_domain::ports::{PeerAnswer, PeerCall, Route};
@@ -25,6 +25,8 @@ use super::{Admin, Answer, cluster, view};
 /// Tenants on a page, unless asked for otherwise, and at most.
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 500;
+/// Bytes of what is said about a body.
+const LONGEST_REASON: usize = 300;
 /// Devices of one user that are listed.
 const MOST_DEVICES: usize = 1_000;
 
@@ -36,7 +38,8 @@ fn tenant_of(admin: &Admin, ids: &Ids) -> Result<Arc<Tenant>, Problem> {
 /// An empty body counts as `{}`. Anything but an object is refused, and so is `null`, which may be a caller's mistake
 /// and would mean "all devices".
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    let wrong = |why: String| Problem::new(Code::BadRequest, format!("the body: {why}"));
+    // The reasons repeat names from the body, as long as their sender likes; they go to the audit log.
+    let wrong = |why: String| Problem::new(Code::BadRequest, format!("the body: {}", cut(&why, LONGEST_REASON)));
     let body = if body.is_empty() { b"{}" } else { &body[..] };
     let value: Value = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
     let fields = value.as_object().ok_or_else(|| wrong("is not a JSON object".into()))?;
@@ -272,4 +275,19 @@ pub fn overview_stream(admin: &Admin) -> Result<Answer, Problem> {
 
 pub async fn actors(admin: &Admin) -> Answer {
     Answer::json(&json!({ "node": &*admin.node.id, "actors": admin.node.observe().await }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_about_a_body_is_short_however_long_its_names_are() {
+        let name = "\u{e9}".repeat(100_000);
+        for body in [format!("{{\"{name}\":1}}"), format!("{{\"{name}\":null}}")] {
+            let problem = read::<KickBody>(&body.into()).err().expect("no such field");
+            assert_eq!(problem.code, Code::BadRequest);
+            assert!(problem.message.len() < 400, "{}", problem.message.len());
+        }
+    }
 }

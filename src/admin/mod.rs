@@ -18,13 +18,16 @@ use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use mics_actors::node::{Node, clock_ms};
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use access::{FRESH_MS, Signed, signature, signed_text};
 pub use problem::CODES;
@@ -42,6 +45,8 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Room in a body for everything but the message.
 const BODY_OVERHEAD: usize = 64 << 10;
+/// KiB of bodies in memory at once before it is known who sent them: anybody can.
+const STRANGERS_KIB: usize = 64 << 10;
 /// Refusals are logged at most this often, with their number.
 const REFUSALS_EVERY_MS: u64 = 5_000;
 
@@ -55,6 +60,13 @@ pub struct AdminSettings {
     pub max_body_bytes: usize,
 }
 
+impl AdminSettings {
+    /// Largest request body: the message may be escaped or in base64.
+    fn max_request_bytes(&self) -> usize {
+        2 * self.max_body_bytes + BODY_OVERHEAD
+    }
+}
+
 /// What the API works with.
 pub struct Admin {
     settings: AdminSettings,
@@ -62,6 +74,8 @@ pub struct Admin {
     reloader: Arc<Reloader>,
     access: Access,
     overview: Arc<Overview>,
+    /// Room for bodies, in KiB.
+    strangers: Semaphore,
     refused: AtomicU64,
     refused_logged_ms: AtomicU64,
 }
@@ -84,12 +98,8 @@ impl Admin {
         let access = Access::new(settings.token.clone(), node.clone());
         let (overview, refused, refused_logged_ms) =
             (Overview::new(node.clone()), Default::default(), Default::default());
-        Arc::new(Admin { settings, node, reloader, access, overview, refused, refused_logged_ms })
-    }
-
-    /// Largest request body: the message may be escaped or in base64.
-    fn max_request_bytes(&self) -> usize {
-        2 * self.settings.max_body_bytes + BODY_OVERHEAD
+        let strangers = Semaphore::new(STRANGERS_KIB.max(settings.max_request_bytes().div_ceil(1024)));
+        Arc::new(Admin { settings, node, reloader, access, overview, strangers, refused, refused_logged_ms })
     }
 
     /// Somebody was turned away. Anybody can ask: a line per refusal would be a way to fill the disk.
@@ -149,7 +159,7 @@ async fn handle(admin: &Data<Admin>, request: &HttpRequest, payload: Payload) ->
         problem
     };
     let operator = admin.access.operator_of(request).map_err(turned_away)?;
-    let body = body(admin, payload).await?;
+    let (body, _room) = body(admin, request, payload, operator.is_some()).await?;
     let caller = match operator {
         Some(operator) => operator,
         None => admin.access.signer_of(request, &body).await.map_err(turned_away)?,
@@ -177,12 +187,33 @@ fn may(caller: &Caller, endpoint: &Endpoint, ids: &Ids) -> Result<(), Problem> {
     }
 }
 
-async fn body(admin: &Admin, payload: Payload) -> Result<Bytes, Problem> {
+/// With the room that it takes, unless its sender is known already.
+async fn body<'a>(
+    admin: &'a Admin,
+    request: &HttpRequest,
+    payload: Payload,
+    known: bool,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Problem> {
     let refused = |why: &str| Problem::new(Code::BodyTooLarge, why);
-    let read = tokio::time::timeout(BODY_TIME, payload.to_bytes_limited(admin.max_request_bytes())).await;
-    let read = read.map_err(|_| refused("the body took longer than 10 s"))?;
+    let most = admin.settings.max_request_bytes();
+    let reading = async {
+        let room = match known {
+            true => None,
+            false => admin.strangers.acquire_many(announced_kib(request.headers(), most)).await.ok(),
+        };
+        (payload.to_bytes_limited(most).await, room)
+    };
+    let read = tokio::time::timeout(BODY_TIME, reading).await;
+    let (read, room) = read.map_err(|_| refused("the body took longer than 10 s"))?;
     let read = read.map_err(|_| refused("the body is larger than any message can be"))?;
-    read.map_err(|error| Problem::new(Code::BadRequest, error.to_string()))
+    Ok((read.map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?, room))
+}
+
+/// KiB of the body that these headers announce; one without a length may be of `most` bytes.
+fn announced_kib(headers: &HeaderMap, most: usize) -> u32 {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let unknown = if headers.contains_key(TRANSFER_ENCODING) { most } else { 0 };
+    length.unwrap_or(unknown).min(most).div_ceil(1024) as u32
 }
 
 fn json_only(request: &HttpRequest, body: &Bytes) -> Result<(), Problem> {
@@ -230,5 +261,25 @@ async fn answer(
         Op::Overview => Ok(Answer::json(&admin.overview.snapshot().await)),
         Op::OverviewStream => answers::overview_stream(admin),
         Op::Actors => Ok(answers::actors(admin).await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    #[test]
+    fn a_body_takes_the_room_that_its_headers_announce() {
+        let kib = |name, value| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            announced_kib(&headers, 10 << 10)
+        };
+        assert_eq!(announced_kib(&HeaderMap::new(), 10 << 10), 0, "it has no body");
+        assert_eq!(kib(CONTENT_LENGTH, "0"), 0);
+        assert_eq!(kib(CONTENT_LENGTH, "1025"), 2);
+        assert_eq!(kib(CONTENT_LENGTH, "99999999999"), 10, "more is not read");
+        assert_eq!(kib(TRANSFER_ENCODING, "chunked"), 10);
     }
 }

@@ -16,12 +16,20 @@ pub enum Taken {
 }
 
 #[derive(Default)]
-pub struct Nonces(HashMap<Arc<str>, HashMap<String, u64>>);
+pub struct Nonces {
+    /// Until when each is remembered, by tenant.
+    known: HashMap<Arc<str>, HashMap<String, u64>>,
+    sweep_at_ms: u64,
+}
 
 impl Nonces {
     /// Takes a nonce of a tenant, remembered until `now_ms + keep_ms`.
     pub fn take(&mut self, tenant: &Arc<str>, nonce: &str, now_ms: u64, keep_ms: u64) -> Taken {
-        let known = self.0.entry(tenant.clone()).or_default();
+        if now_ms >= self.sweep_at_ms {
+            self.sweep(now_ms);
+            self.sweep_at_ms = now_ms + keep_ms;
+        }
+        let known = self.known.entry(tenant.clone()).or_default();
         if known.len() >= PER_TENANT {
             known.retain(|_, until| *until > now_ms);
         }
@@ -33,6 +41,15 @@ impl Nonces {
                 Taken::Now
             }
         }
+    }
+
+    /// A tenant that asked a lot once, or was removed, keeps no memory.
+    fn sweep(&mut self, now_ms: u64) {
+        self.known.retain(|_, known| {
+            known.retain(|_, until| *until > now_ms);
+            known.shrink_to_fit();
+            !known.is_empty()
+        });
     }
 }
 
@@ -54,5 +71,7 @@ mod tests {
         assert_eq!(nonces.take(&a, "n", 150, 100), Taken::Before);
         assert_eq!(nonces.take(&b, "one more", 150, 100), Taken::Now);
         assert_eq!(nonces.take(&a, "one more", 250, 100), Taken::Now, "the old ones have made room");
+        assert_eq!(nonces.take(&b, "later", 400, 100), Taken::Now);
+        assert_eq!(nonces.known.values().map(HashMap::len).sum::<usize>(), 1, "no old ones are left");
     }
 }

@@ -1,5 +1,6 @@
 //! The cluster at a glance, for a console: one sample a second while somebody watches, shared by all who do.
 
+use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -73,7 +74,8 @@ impl Overview {
     pub async fn snapshot(&self) -> Value {
         let mut tenants: Vec<_> = self.node.tenants().iter().collect();
         let total = tenants.len();
-        tenants.sort_by(|a, b| (b.sessions.count(), &a.id).cmp(&(a.sessions.count(), &b.id)));
+        // Each count is read once: they change meanwhile, and an order that changes is a panic.
+        tenants.sort_by_cached_key(|tenant| (Reverse(tenant.sessions.count()), tenant.id.clone()));
         tenants.truncate(MOST_TENANTS);
         let ids: Vec<Arc<str>> = tenants.iter().map(|tenant| tenant.id.clone()).collect();
         let nodes = cluster::reports(&self.node, ids.clone()).await;

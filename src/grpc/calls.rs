@@ -62,7 +62,7 @@ async fn place(peer: &Peer, tenant: Arc<str>, kept: Vec<Kept>, view: u64) -> Res
     for kept in parts(kept, max_bytes) {
         match within_deadline(peer, PeerCall::Place { tenant: tenant.clone(), kept, view }).await? {
             PeerAnswer::Placed(placed) => all.extend(placed),
-            PeerAnswer::Leaving => return Ok(PeerAnswer::Leaving),
+            no @ (PeerAnswer::Leaving | PeerAnswer::NotServed) => return Ok(no),
             _ => return Err(Status::internal("the peer answered another question")),
         }
     }
@@ -138,6 +138,7 @@ async fn send(mut client: Client, request: CallRequest) -> Result<PeerAnswer, St
             let frames = request.kept.len();
             let placed = match client.place(request).await {
                 Err(status) if status.code() == Code::FailedPrecondition => return Ok(PeerAnswer::Leaving),
+                Err(status) if status.code() == Code::NotFound => return Ok(PeerAnswer::NotServed),
                 answer => answer?.into_inner().placed,
             };
             if placed.len() != frames {

@@ -164,6 +164,7 @@ impl NodeGateway for Service {
         match self.answer(CallRequest::Place(request.into_inner()))? {
             PeerAnswer::Placed(placed) => Ok(Response::new(PlaceResponse { placed })),
             PeerAnswer::Leaving => Err(Status::failed_precondition("this node is leaving")),
+            PeerAnswer::NotServed => Err(Status::not_found("this node does not serve the tenant")),
             _ => wrong_answer(),
         }
     }

@@ -1,6 +1,10 @@
 //! Several nodes in one process, on the in-memory directory and link, behind real sockets: routing, the offline buffer's
 //! homes, replacement and drain. Must not depend on a real Redis (see live_cluster.rs for that).
 
+use std::time::Duration;
+
+use mics_actors::members::ANNOUNCE_EVERY;
+use mics_actors::settings::Settings;
 use mics_proto::message::AckStatus;
 
 use crate::support::client::{group, single};
@@ -189,4 +193,52 @@ fn a_resend_to_another_node_is_known_there_where_nodes_share_what_was_sent() {
     assert_eq!((ack.status, &*ack.reason), (AckStatus::Sent as i32, "duplicate"));
     assert_eq!(again.say(single("1", "v", b"another text")).reason, "");
     assert_eq!(v.ids(2), ["1", "1"]);
+}
+
+#[test]
+fn what_is_kept_waits_for_homes_that_do_not_serve_the_tenant_yet() {
+    let cluster = Cluster::default();
+    // A new tenant comes to the nodes one after the other, as their files do.
+    let newcomer = |settings: &mut Settings| {
+        let like_t1 = settings.tenants["t1"].clone();
+        settings.tenants.insert("t3".into(), like_t1);
+    };
+    let first = cluster.node("node-1", |setup| setup.set(newcomer));
+    let others = ["node-2", "node-3"].map(|id| cluster.node(id, |setup| setup));
+    wait_until("the nodes know each other", || first.node.members.live().len() == 3);
+    let users: Vec<String> = (0..12).map(|n| format!("u{n}")).collect();
+    let elsewhere = |user: &&String| !first.node.members.homes("t3", user).here;
+    assert!(users.iter().any(|user| elsewhere(&user)), "some have both homes elsewhere");
+    let mut sender = first.connect("t3", "s", "d");
+    users.iter().for_each(|user| send_all(&mut sender, user, 0..3));
+    // More than one attempt to bring it home.
+    std::thread::sleep(2 * ANNOUNCE_EVERY + Duration::from_millis(500));
+    for node in &others {
+        let mut wanted = node.node.settings.clone();
+        newcomer(&mut wanted);
+        node.node.change_tenants(&wanted.tenants);
+    }
+    for (n, user) in users.iter().enumerate() {
+        assert_eq!(others[n % 2].connect("t3", user, "d").ids(3), ids(0..3), "{user}");
+    }
+}
+
+#[test]
+fn what_was_kept_for_a_tenant_that_comes_back_is_brought_where_its_homes_are_now() {
+    let cluster = Cluster::default();
+    let first = cluster.node("node-1", |setup| setup);
+    let users: Vec<String> = (0..12).map(|n| format!("u{n}")).collect();
+    let mut sender = first.connect("t1", "s", "d");
+    users.iter().for_each(|user| send_all(&mut sender, user, 0..3));
+    let all = first.node.settings.tenants.clone();
+    first.node.change_tenants(&all.clone().into_iter().filter(|(id, _)| id != "t1").collect());
+    assert_eq!(sender.closed().0, 4002);
+    // Meanwhile others have become the homes of most users.
+    let others = ["node-2", "node-3"].map(|id| cluster.node(id, |setup| setup));
+    wait_until("the nodes know each other", || first.node.members.live().len() == 3);
+    std::thread::sleep(ANNOUNCE_EVERY);
+    first.node.change_tenants(&all);
+    for (n, user) in users.iter().enumerate() {
+        assert_eq!(others[n % 2].connect("t1", user, "d").ids(3), ids(0..3), "{user}");
+    }
 }

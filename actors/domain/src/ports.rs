@@ -335,6 +335,8 @@ pub enum PeerAnswer {
     Placed(Vec<bool>),
     /// The asked node is leaving: it keeps nothing any more.
     Leaving,
+    /// The asked node does not serve the tenant, or not yet: ask it again later.
+    NotServed,
     /// `held`: there is more for this device, which somebody else has leased.
     Leased {
         kept: Vec<Kept>,

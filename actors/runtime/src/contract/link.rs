@@ -43,6 +43,7 @@ impl PeerNode for Recorder {
     fn answer(&self, call: PeerCall) -> PeerAnswer {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
         match call {
+            PeerCall::Place { tenant, .. } if &*tenant == "nobody's" => PeerAnswer::NotServed,
             PeerCall::Place { kept, .. } => PeerAnswer::Placed(kept.iter().map(|kept| &*kept.user != "full").collect()),
             PeerCall::Lease { user, .. } => PeerAnswer::Leased { kept: waiting(&user), held: true },
             PeerCall::Kick { user, .. } => PeerAnswer::Kicked(sessions(&user)),
@@ -223,6 +224,10 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
             PeerAnswer::Placed(vec![true, false, true]),
         ),
         (PeerCall::Place { tenant: tenant.clone(), kept: Vec::new(), view: 0 }, PeerAnswer::Placed(Vec::new())),
+        (
+            PeerCall::Place { tenant: "nobody's".into(), kept: vec![kept("bob", 5, &[])], view: 0 },
+            PeerAnswer::NotServed,
+        ),
         (
             PeerCall::Lease { tenant: tenant.clone(), user: lease, device: device.clone(), hold_ms: 5_000 },
             PeerAnswer::Leased { kept: waiting("bob"), held: true },

@@ -151,6 +151,8 @@ async fn place(node: &Arc<Node>, tenant: &Tenant, items: &[Item], homes: &[Homes
             let call = PeerCall::Place { tenant: tenant.id.clone(), kept, view: node.members.digest() };
             match node.router().call(&endpoint, call).await {
                 Ok(PeerAnswer::Placed(taken)) => placed.extend(indexes.into_iter().zip(taken)),
+                // Tenants come to the nodes one after the other.
+                Ok(PeerAnswer::NotServed) => break,
                 Ok(_) => {
                     node.members.forget(&endpoint);
                     break;

@@ -37,15 +37,15 @@ impl PeerNode for Node {
         match call {
             // Nothing may stay behind on a node that leaves.
             PeerCall::Place { .. } if self.draining() => PeerAnswer::Leaving,
-            PeerCall::Place { tenant, kept, view } => PeerAnswer::Placed(match self.tenants().get(&tenant) {
+            PeerCall::Place { tenant, kept, view } => match self.tenants().get(&tenant) {
                 Some(tenant) => {
                     if view != self.members.digest() {
                         keep::doubt(self, &tenant, kept.iter().map(|kept| kept.user.clone()));
                     }
-                    place(&tenant, kept)
+                    PeerAnswer::Placed(place(&tenant, kept))
                 }
-                None => vec![false; kept.len()],
-            }),
+                None => PeerAnswer::NotServed,
+            },
             PeerCall::Lease { tenant, user, device, hold_ms } => {
                 let now = clock_ms();
                 let lease = self.tenants().get(&tenant).map(|tenant| tenant.offline.lease(&user, &device, hold_ms));

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use mics_domain::codes::Close;
 
 use super::Tenant;
+use crate::keep;
 use crate::node::Node;
 use crate::settings::TenantSettings;
 
@@ -70,7 +71,7 @@ impl Tenants {
         // Held to the end: one change at a time.
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.serving.load_full();
-        let (mut serving, mut changes) = (ById::new(), Vec::new());
+        let (mut serving, mut changes, mut returned) = (ById::new(), Vec::new(), Vec::new());
         let overlap_ms = SECRET_OVERLAP.as_millis() as u64;
         for (id, settings) in wanted {
             let tenant = match before.get(id) {
@@ -84,8 +85,9 @@ impl Tenants {
                 }
                 None => {
                     changes.push(TenantChange::Added(id.clone()));
-                    let returned = retired.remove(id).inspect(|tenant| tenant.change(settings.clone(), 0));
-                    returned.unwrap_or_else(|| Tenant::new(id, settings.clone(), Arc::downgrade(node), node))
+                    let back = retired.remove(id).inspect(|tenant| tenant.change(settings.clone(), 0));
+                    returned.extend(back.clone());
+                    back.unwrap_or_else(|| Tenant::new(id, settings.clone(), Arc::downgrade(node), node))
                 }
             };
             serving.insert(id.clone(), tenant);
@@ -93,6 +95,10 @@ impl Tenants {
         let removed: Vec<Arc<Tenant>> =
             before.iter().filter(|(id, _)| !wanted.contains_key(*id)).map(|(_, tenant)| tenant.clone()).collect();
         self.serving.store(Arc::new(serving));
+        for tenant in returned {
+            // The homes of what it keeps may have changed while nobody looked.
+            keep::doubt(node, &tenant, tenant.offline.users());
+        }
         for tenant in removed {
             changes.push(TenantChange::Removed(tenant.id.to_string()));
             retired.insert(tenant.id.to_string(), tenant.clone());

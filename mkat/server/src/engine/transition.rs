@@ -117,7 +117,7 @@ fn tell(tx: &Tx<'_>, service: &ServiceRow, news: News, cause: &Cause<'_>) -> Res
     let silent = service.is_suppressed || mutes::is_muted(tx, &service.id, tx.now)?;
     let announce = state::announced(news, silent, service.told_down);
     let message = format!("{} {word}: {}", service.name, cause.reason);
-    let alert = alerts::insert(tx, &service.id, kind, service.severity, &message, !announce, tx.now)?;
+    let alert = alerts::insert(tx, service, kind, &message, !announce, tx.now)?;
     emit_alert(tx, &alert);
     if announce {
         self::announce(tx, &alert)?;

@@ -6,9 +6,14 @@ use crate::domain::{AlertType, Severity, Timestamp};
 
 /// Most alerts in one message.
 pub const GROUP_LIMIT: usize = 20;
+/// Most alerts in one Telegram message: the more there are, the shorter the lines.
+pub const TELEGRAM_GROUP_LIMIT: usize = 50;
 
 /// The Bot API takes 4,096 UTF-16 units after the markup was read; the rest is room for everything around the message.
 const TELEGRAM_MESSAGE_UNITS: usize = 3400;
+/// For all lines of a group; and what a line needs besides name and message.
+const TELEGRAM_LINES_UNITS: usize = 3900;
+const TELEGRAM_LINE_FRAME: usize = 8;
 const GROUPED_MESSAGE_UNITS: usize = 110;
 const GROUPED_NAME_UNITS: usize = 60;
 
@@ -39,13 +44,18 @@ fn single_html(notice: &Notice) -> String {
 
 fn group_html(notices: &[Notice]) -> String {
     let mut text = format!("<b>{}</b>\n", headline(notices));
+    let line = TELEGRAM_LINES_UNITS / notices.len().max(1) - TELEGRAM_LINE_FRAME;
     for notice in notices {
+        let name = cut_utf16(&notice.service_name, GROUPED_NAME_UNITS);
+        let room = line.saturating_sub(name.encode_utf16().count()).min(GROUPED_MESSAGE_UNITS);
+        // Messages begin with the service's name, which the line says already.
+        let message = notice.message.strip_prefix(&notice.service_name).unwrap_or(&notice.message);
         text.push_str(&format!(
             "\n{} <b>{}</b> {} {}",
             symbol(notice.kind),
-            escape_html(&cut_utf16(&notice.service_name, GROUPED_NAME_UNITS)),
+            escape_html(&name),
             severity_symbol(notice.severity),
-            escape_html(&one_line(&cut_utf16(&notice.message, GROUPED_MESSAGE_UNITS))),
+            escape_html(&cut_utf16(&one_line(message), room)),
         ));
     }
     if let Some(last) = notices.last() {
@@ -228,7 +238,7 @@ pub(super) mod tests {
     fn no_message_is_longer_than_the_bot_api_takes() {
         let long = notice(AlertType::Failure, &"\u{1f600}<".repeat(200), &"\u{1f600}&".repeat(2000));
         assert!(units(&telegram_html(std::slice::from_ref(&long))) <= 4096);
-        let group = vec![long; GROUP_LIMIT];
+        let group = vec![long; TELEGRAM_GROUP_LIMIT];
         let text = telegram_html(&group);
         assert!(units(&text) <= 4096, "{}", units(&text));
     }

@@ -152,7 +152,16 @@ impl Channel {
     pub fn alerts_per_message(&self) -> usize {
         match self {
             Channel::Webhook(_) => 1,
+            Channel::Telegram(_) => format::TELEGRAM_GROUP_LIMIT,
             _ => format::GROUP_LIMIT,
+        }
+    }
+
+    /// How many messages may be on their way at the same time. The Bot API takes short bursts, and says when it is too much.
+    pub fn messages_at_once(&self) -> usize {
+        match self {
+            Channel::Telegram(_) => 8,
+            _ => 1,
         }
     }
 

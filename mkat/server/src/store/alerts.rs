@@ -1,6 +1,7 @@
 //! Rows of alerts: what there was to say about a service, kept for ever.
 
 use super::optional;
+use super::services::ServiceRow;
 use crate::domain::{AlertType, Severity, Timestamp};
 use crate::error::{Code, Error, Result};
 use rusqlite::{Connection, Row, params};
@@ -46,24 +47,44 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
 /// Longest message that is stored, in characters.
 const MESSAGE_MAX: usize = 2000;
 
-/// Stores an alert. `muted`: it is not announced now (the outbox gets nothing).
+/// Stores an alert of `service`. `muted`: it is not announced now (the outbox gets nothing).
 pub fn insert(
     db: &Connection,
-    service_id: &str,
+    service: &ServiceRow,
     kind: AlertType,
-    severity: Severity,
     message: &str,
     muted: bool,
     now: Timestamp,
 ) -> Result<AlertRow> {
-    let id = uuid::Uuid::now_v7().to_string();
-    let message: String = message.chars().take(MESSAGE_MAX).collect();
+    let alert = AlertRow {
+        id: uuid::Uuid::now_v7().to_string(),
+        service_id: service.id.clone(),
+        service_name: service.name.clone(),
+        kind,
+        severity: service.severity,
+        message: message.chars().take(MESSAGE_MAX).collect(),
+        muted,
+        announced_at: (!muted).then_some(now),
+        acknowledged_at: None,
+        acknowledged_by: None,
+        dispatched_at: None,
+        created_at: now,
+    };
     db.prepare_cached(
         "INSERT INTO alerts (id, service_id, type, severity, message, muted, announced_at, created_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
-    .execute(params![id, service_id, kind, severity, message, muted, (!muted).then_some(now), now])?;
-    get(db, &id)
+    .execute(params![
+        alert.id,
+        alert.service_id,
+        alert.kind,
+        alert.severity,
+        alert.message,
+        alert.muted,
+        alert.announced_at,
+        alert.created_at
+    ])?;
+    Ok(alert)
 }
 
 pub fn find(db: &Connection, id: &str) -> Result<Option<AlertRow>> {

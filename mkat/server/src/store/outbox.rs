@@ -150,7 +150,7 @@ pub fn expired(db: &Connection, now: Timestamp) -> Result<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM outbox WHERE status = 1 AND lease_until_at < ?1 LIMIT 1")?.exists([now])?)
 }
 
-/// Takes rows of a channel for one message and marks them as being sent. At most `limit`, at most one per service (what
+/// Takes rows of a channel for the next messages and marks them as being sent. At most `limit`, at most one per service (what
 /// came earlier about a service is sent earlier), and only one when few are waiting.
 pub fn claim(tx: &Tx<'_>, channel_id: &str, limit: usize, lease: Duration) -> Result<Vec<Claimed>> {
     let mut statement = tx.prepare_cached(

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -171,7 +172,7 @@ impl Context {
         Ok(next.map_or(TICK, |at| at.since(now).min(TICK)))
     }
 
-    /// Sends what waits for one channel, message by message, until nothing is due.
+    /// Sends what waits for one channel, a few messages at a time, until nothing is due.
     async fn serve(&self, channel_id: &str, nudge: &Notify) {
         while !self.app.stop.is_cancelled() {
             let wait = match self.messages(channel_id).await {
@@ -195,36 +196,42 @@ impl Context {
         let (id, defaults) = (channel_id.to_owned(), self.sender.defaults.clone());
         let mut claimed = self.app.write(move |tx| claim(tx, &id, false, &defaults)).await?;
         let mut singly = false;
-        while let Some(Taken { row, channel, rows }) = claimed {
-            let notices: Vec<_> = rows.iter().map(|row| row.notice.clone()).collect();
-            let outcome = channel.send(&self.sender, Message::Alerts(&notices)).await;
-            self.metrics.count(row.kind, &outcome, &rows);
-            log(&row, rows.len(), &outcome);
-            singly |= rows.len() > 1 && matches!(outcome, Outcome::Refused { .. });
-            match self.record(row, rows, outcome, singly).await? {
+        while let Some(Taken { row, channel, messages }) = claimed {
+            // No two of them are about the same service, so it does not matter which arrives first.
+            let sent = join_all(messages.into_iter().map(|rows| self.deliver(&row, &channel, rows))).await;
+            singly |= sent.iter().any(|sent| sent.rows.len() > 1 && matches!(sent.outcome, Outcome::Refused { .. }));
+            match self.record(row, sent, singly).await? {
                 Next::Nothing => return Ok(None),
-                Next::Message(next) => claimed = Some(*next),
+                Next::Messages(next) => claimed = Some(*next),
                 Next::Pause(wait) => return Ok(Some(wait)),
             }
         }
         Ok(None)
     }
 
-    /// Writes down what became of a message and takes the next, in one transaction. The writer may be busy; the message must
-    /// not be sent twice because of that.
-    async fn record(&self, row: ChannelRow, rows: Vec<Claimed>, outcome: Outcome, singly: bool) -> Result<Next> {
-        let work = Arc::new((row, rows, outcome));
+    async fn deliver(&self, row: &ChannelRow, channel: &Channel, rows: Vec<Claimed>) -> Sent {
+        let notices: Vec<_> = rows.iter().map(|row| row.notice.clone()).collect();
+        let outcome = channel.send(&self.sender, Message::Alerts(&notices)).await;
+        self.metrics.count(row.kind, &outcome, &rows);
+        log(row, rows.len(), &outcome);
+        Sent { rows, outcome }
+    }
+
+    /// Writes down what became of messages and takes the next, in one transaction. The writer may be busy; no message must
+    /// be sent twice because of that.
+    async fn record(&self, row: ChannelRow, sent: Vec<Sent>, singly: bool) -> Result<Next> {
+        let work = Arc::new((row, sent));
         let mut tries = 0;
         loop {
             let (job, defaults) = (work.clone(), self.sender.defaults.clone());
             let stop = self.app.stop.clone();
             let written = self.app.write(move |tx| {
-                let next = settle(tx, &job.0, &job.1, &job.2, &defaults)?;
+                let next = settle(tx, &job.0, &job.1, &defaults)?;
                 match next {
                     // What is claimed now would not be sent any more.
                     Settled::Again if stop.is_cancelled() => Ok(Next::Nothing),
                     Settled::Again => Ok(match claim(tx, &job.0.id, singly, &defaults)? {
-                        Some(message) => Next::Message(Box::new(message)),
+                        Some(taken) => Next::Messages(Box::new(taken)),
                         None => Next::Nothing,
                     }),
                     Settled::Pause(wait) => Ok(Next::Pause(wait)),
@@ -242,11 +249,17 @@ impl Context {
     }
 }
 
-/// A message that was claimed: its channel as stored and as parsed, and its alerts.
+/// Messages that were claimed: their channel as stored and as parsed, and the alerts of each.
 struct Taken {
     row: ChannelRow,
     channel: Channel,
+    messages: Vec<Vec<Claimed>>,
+}
+
+/// A message's alerts, and what became of it.
+struct Sent {
     rows: Vec<Claimed>,
+    outcome: Outcome,
 }
 
 /// Takes the next rows of the channel; none when nothing is due or the channel is gone, off or unusable.
@@ -259,9 +272,10 @@ fn claim(tx: &Tx<'_>, id: &str, singly: bool, defaults: &notify::Defaults) -> Re
             return Ok(None);
         }
     };
-    let limit = if singly { 1 } else { channel.alerts_per_message() };
-    let rows = outbox::claim(tx, id, limit, LEASE)?;
-    Ok((!rows.is_empty()).then_some(Taken { row, channel, rows }))
+    let size = if singly { 1 } else { channel.alerts_per_message() };
+    let rows = outbox::claim(tx, id, size * channel.messages_at_once(), LEASE)?;
+    let messages: Vec<_> = rows.chunks(size).map(<[Claimed]>::to_vec).collect();
+    Ok((!messages.is_empty()).then_some(Taken { row, channel, messages }))
 }
 
 fn log(row: &ChannelRow, alerts: usize, outcome: &Outcome) {
@@ -278,7 +292,7 @@ fn log(row: &ChannelRow, alerts: usize, outcome: &Outcome) {
 /// What a lane does next.
 enum Next {
     Nothing,
-    Message(Box<Taken>),
+    Messages(Box<Taken>),
     Pause(Duration),
 }
 
@@ -289,52 +303,74 @@ enum Settled {
     Closed,
 }
 
-fn settle(
-    tx: &Tx<'_>,
-    channel: &ChannelRow,
-    rows: &[Claimed],
-    outcome: &Outcome,
-    defaults: &notify::Defaults,
-) -> Result<Settled> {
+/// Of messages that were sent together: first what arrived, then what was not taken, last what concerns the channel.
+fn settle(tx: &Tx<'_>, channel: &ChannelRow, sent: &[Sent], defaults: &notify::Defaults) -> Result<Settled> {
     let id = channel.id.as_str();
-    match outcome {
-        Outcome::Delivered { remote_id } => {
-            outbox::sent(tx, id, rows, remote_id.as_deref())?;
-            contacts::worked(tx, id)?;
-            Ok(Settled::Again)
-        }
-        Outcome::Retry { after, reason, maybe_arrived } => {
-            let failures = contacts::stumbled(tx, id, reason)?;
-            let wait = after.unwrap_or_else(|| backoff(failures));
-            let given_up = outbox::failed(tx, id, rows, tx.now.plus(wait), reason, *maybe_arrived)?;
-            if given_up > 0 {
-                tracing::error!(channel = id, alerts = given_up, reason, "given up");
+    for Sent { rows, outcome } in sent {
+        match outcome {
+            Outcome::Delivered { remote_id } => outbox::sent(tx, id, rows, remote_id.as_deref())?,
+            // One of them is not acceptable: they are sent one by one.
+            Outcome::Refused { reason } if rows.len() > 1 => {
+                outbox::failed(tx, id, rows, tx.now, reason, false)?;
             }
-            Ok(Settled::Pause(wait))
-        }
-        // One of them is not acceptable: they are sent one by one.
-        Outcome::Refused { reason } if rows.len() > 1 => {
-            outbox::failed(tx, id, rows, tx.now, reason, false)?;
-            Ok(Settled::Again)
-        }
-        Outcome::Refused { reason } => {
-            outbox::refused(tx, id, rows, reason)?;
-            Ok(Settled::Again)
-        }
-        Outcome::Permanent { reason } => {
-            contacts::close_channel(tx, id, reason)?;
-            Ok(Settled::Closed)
-        }
-        Outcome::Moved { chat_id } => {
-            let configuration = notify::config::with_text(&channel.configuration, "chatId", chat_id);
-            match Channel::parse(channel.kind, &configuration, defaults) {
-                Ok(moved) => contacts::move_channel(tx, id, &configuration, &moved.target())?,
-                Err(problems) => tracing::warn!(channel = id, ?problems, "the new chat id makes no channel"),
-            }
-            outbox::failed(tx, id, rows, tx.now, "the chat has a new id", false)?;
-            Ok(Settled::Pause(MOVED_PAUSE))
+            Outcome::Refused { reason } => outbox::refused(tx, id, rows, reason)?,
+            Outcome::Retry { .. } | Outcome::Permanent { .. } | Outcome::Moved { .. } => {}
         }
     }
+    if sent.iter().any(|sent| matches!(sent.outcome, Outcome::Delivered { .. })) {
+        contacts::worked(tx, id)?;
+    }
+    let closed = sent.iter().find_map(|sent| match &sent.outcome {
+        Outcome::Permanent { reason } => Some(reason),
+        _ => None,
+    });
+    if let Some(reason) = closed {
+        contacts::close_channel(tx, id, reason)?;
+        return Ok(Settled::Closed);
+    }
+    let pauses = [follow(tx, channel, sent, defaults)?, postpone(tx, id, sent)?];
+    Ok(pauses.into_iter().flatten().max().map_or(Settled::Again, Settled::Pause))
+}
+
+/// The chat moved: the channel goes with it, and what was not taken is due again. None when it did not move.
+fn follow(tx: &Tx<'_>, channel: &ChannelRow, sent: &[Sent], defaults: &notify::Defaults) -> Result<Option<Duration>> {
+    let id = channel.id.as_str();
+    let mut pause = None;
+    for Sent { rows, outcome } in sent {
+        let Outcome::Moved { chat_id } = outcome else { continue };
+        outbox::failed(tx, id, rows, tx.now, "the chat has a new id", false)?;
+        if pause.replace(MOVED_PAUSE).is_some() {
+            continue;
+        }
+        let configuration = notify::config::with_text(&channel.configuration, "chatId", chat_id);
+        match Channel::parse(channel.kind, &configuration, defaults) {
+            Ok(moved) => contacts::move_channel(tx, id, &configuration, &moved.target())?,
+            Err(problems) => tracing::warn!(channel = id, ?problems, "the new chat id makes no channel"),
+        }
+    }
+    Ok(pause)
+}
+
+/// What did not arrive is due again, all of it after the longest wait that was asked for. However many messages went out
+/// together, the channel stumbled once. None when nothing is to be sent again.
+fn postpone(tx: &Tx<'_>, id: &str, sent: &[Sent]) -> Result<Option<Duration>> {
+    let again: Vec<_> = sent
+        .iter()
+        .filter_map(|sent| match &sent.outcome {
+            Outcome::Retry { after, reason, maybe_arrived } => Some((&sent.rows, *after, reason, *maybe_arrived)),
+            _ => None,
+        })
+        .collect();
+    let Some((_, _, reason, _)) = again.first() else { return Ok(None) };
+    let failures = contacts::stumbled(tx, id, reason)?;
+    let wait = again.iter().filter_map(|(_, after, ..)| *after).max().unwrap_or_else(|| backoff(failures));
+    for (rows, _, reason, maybe_arrived) in again {
+        let given_up = outbox::failed(tx, id, rows, tx.now.plus(wait), reason, maybe_arrived)?;
+        if given_up > 0 {
+            tracing::error!(channel = id, alerts = given_up, reason, "given up");
+        }
+    }
+    Ok(Some(wait))
 }
 
 /// 1 s, 2 s, 4 s ... 5 min after the first, second ... failure in a row, give or take a fifth.

@@ -1,6 +1,7 @@
 //! The outbox under faults: nothing lost, nothing twice, in order, whatever breaks.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -197,6 +198,26 @@ async fn a_thousand_failures_at_once_are_told_once_each_in_few_messages() {
     let (_, page) = mkat.get("/api/v1/alerts?acknowledged=true").await;
     let count = shared.raw.matches("<b>").count() - 1;
     assert_eq!(page["totalCount"], count, "{}", shared.raw);
+}
+
+#[tokio::test]
+async fn a_limit_met_by_several_messages_at_once_pauses_the_channel_once_and_doubles_nothing() {
+    let api = FakeBotApi::start(&[CHAT]);
+    let mkat = start(&api).await;
+    let services = join_all((0..200).map(|number| {
+        let mkat = &mkat;
+        async move { watched(mkat, &format!("service-{number:04}")).await }
+    }))
+    .await;
+    // The first message finds nobody; what gathers until the second attempt goes out as several, which meet the limit.
+    api.set(CHAT, ChatMode::Broken);
+    join_all(services.iter().map(|service| service.fail(&mkat))).await;
+    api.set(CHAT, ChatMode::Limited { seconds: 2, calls: 3 });
+    wait_for("all alerts", || async { (mentions(&api.shown(CHAT)).len() == services.len()).then_some(()) }).await;
+    assert!(mentions(&api.shown(CHAT)).values().all(|count| *count == 1));
+    let calls = api.calls("sendMessage");
+    let longest = calls.windows(2).map(|pair| pair[1].duration_since(pair[0]).unwrap_or_default()).max().unwrap();
+    assert!(longest >= Duration::from_millis(1900), "{longest:?}");
 }
 
 #[tokio::test]
