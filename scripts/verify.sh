@@ -22,7 +22,7 @@ done
 # package: command that shows it is there, or none when only dpkg can tell.
 PACKAGES="build-essential:make pkg-config:pkg-config zlib1g-dev: libssl-dev: redis-server:redis-server
 nginx-light:nginx python3-yaml: python3-venv: default-jre-headless:java maven:mvn faketime:faketime chromium:chromium
-shellcheck:shellcheck prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli"
+shellcheck:shellcheck prometheus:promtool prometheus-alertmanager:amtool redis-tools:redis-cli jq:jq curl:curl"
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOG=$(mktemp) || exit 1
 trap 'rm -f "$LOG"' EXIT
@@ -88,13 +88,18 @@ browser_test() {
   fi
 }
 
-# mkat's page, the same way.
-mkat_page() {
+# mkat, a package of its own in the workspace: its page, the page in a browser, and gateways that it watches until the
+# alerts of a killed one have arrived.
+mkat() {
+  local failed=${#FAILED[@]}
   step mkat-ui mkat/ui/check.sh
-  if [ "$RELEASE" = 1 ]; then
+  step release-mkat cargo build --release -p mkat --bin mkat
+  if [ "$RELEASE" = 1 ] && [ "${#FAILED[@]}" -eq "$failed" ]; then
     step mkat-ui-e2e env MKAT_BIN="$TARGET/release/mkat" mkat/ui/e2e.sh
+    step watched-cluster env MICS_BIN="$TARGET/release/mics" MKAT_BIN="$TARGET/release/mkat" examples/watched-cluster/run.sh
   else
     skip mkat-ui-e2e "no release build"
+    skip watched-cluster "no release build"
   fi
 }
 
@@ -149,10 +154,10 @@ run_all() {
   RELEASE=$((${#FAILED[@]} == failed ? 1 : 0))
   browser_test
   console
-  mkat_page
   step autobahn scripts/autobahn.sh
   step deploy tests/deploy/check.py
   step monitoring tests/deploy/monitoring.py
+  mkat
   if [ "$RELEASE" = 1 ]; then step acceptance scripts/acceptance.sh --quick; else skip acceptance "no release build"; fi
   sdks
   # Parts of those steps say so when they are skipped; the summary tells it again.

@@ -68,16 +68,21 @@ def rules():
 
 def files():
     succeeds(sys.executable, FOLDER / "generate.py", "--check")
-    succeeds("promtool", "check", "rules", "mics.rules.yaml")
+    succeeds("promtool", "check", "rules", "mics.rules.yaml", "watchdog.rules.yaml")
     succeeds("promtool", "check", "config", "prometheus.yml")
     succeeds("promtool", "test", "rules", "mics.rules.test.yaml")
     made = yaml.safe_load((tools.ROOT / "deploy/k8s/monitoring/gateway-prometheusrule.yaml").read_text())
     expect(made["spec"] == yaml.safe_load((FOLDER / "mics.rules.yaml").read_text()), "the PrometheusRule has other rules")
     if tools.program("amtool", "alertmanager.yml was not checked"):
         succeeds("amtool", "check-config", "alertmanager.yml")
-        for severity, receivers in (("critical", "mkat,on-call"), ("warning", "mkat,mail")):
-            result = run("amtool", "config", "routes", "test", "--config.file=alertmanager.yml", f"severity={severity}")
-            expect(result.stdout.strip() == receivers, f"alertmanager.yml: {severity} goes to {result.stdout}")
+        for labels, receivers in (
+            ("severity=critical", "mkat,on-call"),
+            ("severity=warning", "mkat,mail"),
+            ("severity=critical tenant=t1", "mkat-tenants,on-call"),
+            ("severity=none alertname=Watchdog", "mkat"),
+        ):
+            result = run("amtool", "config", "routes", "test", "--config.file=alertmanager.yml", *labels.split())
+            expect(result.stdout.strip() == receivers, f"alertmanager.yml: {labels} goes to {result.stdout}")
 
 
 def every_alert_is_tested(alerts):

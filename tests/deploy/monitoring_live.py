@@ -164,7 +164,7 @@ def alert(expect, stage, nodes):
     tools.wait_until("both nodes are scraped", lambda: len(ask('up{job="mics"} == 1')) == 2, 30)
     expect(not ask(f'ALERTS{{alertname="{ALERT}"}}') and not received.of(ALERT), "the alert fires before anything is wrong")
     break_hook(stage, nodes[0])
-    both = {"/mkat", "/on-call"}
+    both = {"/mkat-tenants", "/on-call"}
     tools.wait_until("both receivers hear of the alert", lambda: {each["receiver"] for each in received.of(ALERT)} == both, 60)
     arrived = received.of(ALERT)[0]
     expect(arrived["labels"] == {"alertname": ALERT, "op": "CheckMessage", "tenant": "t2", "severity": "critical"}, f"webhook: {arrived}")

@@ -225,7 +225,7 @@ impl Reader<'_> {
         let value = self.text("MKAT_BASE_PATH");
         let path = value.trim().trim_end_matches('/');
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
-        let reserved = ["api", "webhook", "heartbeat", "metric", "alertmanager", "health", "metrics"];
+        let reserved = ["api", "webhook", "heartbeat", "metric", "ping", "alertmanager", "health", "metrics"];
         let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
         if path.is_empty()
             || path.starts_with('/') && path.chars().all(plain) && !path.contains("//") && !path.contains("/.")

@@ -9,6 +9,7 @@ pub mod endpoint;
 mod error_form;
 pub mod events;
 pub mod health;
+pub mod importers;
 pub mod input;
 mod middleware;
 pub mod monitors;
@@ -36,6 +37,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     [
         health::endpoints(),
         receive::endpoints(),
+        importers::endpoints(),
         session::endpoints(),
         services::endpoints(),
         monitors::endpoints(),

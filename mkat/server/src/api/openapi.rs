@@ -7,8 +7,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
 /// Schemas by area, so that each part of the API keeps its own file.
-const SCHEMAS: &[&str] =
-    &[include_str!("openapi/core.json"), include_str!("openapi/notify.json"), include_str!("openapi/more.json")];
+const SCHEMAS: &[&str] = &[
+    include_str!("openapi/core.json"),
+    include_str!("openapi/notify.json"),
+    include_str!("openapi/importers.json"),
+    include_str!("openapi/more.json"),
+];
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint::get("/api/v1/openapi.json", Access::User, "This document", |route| route.to(document))]

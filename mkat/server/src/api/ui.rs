@@ -13,7 +13,8 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 struct Files;
 
 /// First segments that belong to machines: no page there, whatever the spelling.
-pub const MACHINE_PATHS: &[&str] = &["api", "webhook", "heartbeat", "metric", "alertmanager", "health", "metrics"];
+pub const MACHINE_PATHS: &[&str] =
+    &["api", "webhook", "heartbeat", "metric", "ping", "alertmanager", "health", "metrics"];
 
 const NO_PAGE: &str = "<!doctype html><title>mkat</title><p>mkat runs; this build has no page. The API is at api/v1.";
 

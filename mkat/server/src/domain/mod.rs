@@ -5,6 +5,7 @@ pub mod labels;
 pub mod metric;
 pub mod pairing;
 pub mod rollup;
+pub mod slug;
 pub mod state;
 pub mod time;
 pub mod token;

@@ -30,6 +30,29 @@ pub fn receive(tx: &Tx<'_>, monitor: &MonitorRow, message: Option<&str>) -> Resu
     transition::apply_to(tx, &service, monitor, Outcome::Success, &cause)
 }
 
+/// A job that says itself that it failed: a check-in, and Down until it succeeds.
+pub fn fail(tx: &Tx<'_>, monitor: &MonitorRow, message: Option<&str>) -> Result<Applied> {
+    monitors::set_check_in(tx, &monitor.id, tx.now, None)?;
+    record(tx, monitor, false, message)?;
+    let what = "the job reported a failure";
+    let reason = message.map_or_else(|| what.to_owned(), |message| format!("{what}: {message}"));
+    let cause = Cause { trigger: "heartbeat", failure_type: AlertType::Failure, reason: &reason };
+    transition::apply(tx, monitor, Outcome::Failure, &cause)
+}
+
+/// Writes down what a job says besides (that it started, a log line). Neither a check-in nor a new deadline.
+pub fn note(tx: &Tx<'_>, monitor: &MonitorRow, message: &str) -> Result<()> {
+    record(tx, monitor, true, Some(message))
+}
+
+fn record(tx: &Tx<'_>, monitor: &MonitorRow, success: bool, message: Option<&str>) -> Result<()> {
+    let kind = EventType::HeartbeatReceived;
+    events::insert(tx, monitor, &NewEvent { kind, success, value: None, out_of_range: false, message }, tx.now)?;
+    let (monitor_id, service_id) = (monitor.id.clone(), monitor.service_id.clone());
+    tx.emit(Event::Received { kind, monitor_id, service_id, value: None, at: tx.now });
+    Ok(())
+}
+
 /// Looks at a monitor whose deadline may be over. Late: it goes Down. Returns the deadline that still lies ahead.
 pub fn check_deadline(tx: &Tx<'_>, monitor_id: &str) -> Result<Option<Timestamp>> {
     let Some(monitor) = monitors::find(tx, monitor_id)? else { return Ok(None) };

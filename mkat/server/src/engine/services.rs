@@ -88,7 +88,15 @@ pub fn remove_monitor(tx: &Tx<'_>, service_id: &str, monitor_id: &str) -> Result
 
 /// Gives a monitor a new token; the old one is unknown from now on.
 pub fn rotate_token(tx: &Tx<'_>, monitor: &MonitorRow) -> Result<MonitorRow> {
-    monitors::set_token(tx, &monitor.id, &token::new_token(), tx.now)?;
+    replace_token(tx, monitor, &token::new_token())
+}
+
+/// Gives a monitor this token, which no other may have.
+pub fn replace_token(tx: &Tx<'_>, monitor: &MonitorRow, token: &str) -> Result<MonitorRow> {
+    if monitors::find_by_token(tx, token)?.is_some_and(|other| other.id != monitor.id) {
+        return Err(Error::invalid_field("Token", "another monitor has this token"));
+    }
+    monitors::set_token(tx, &monitor.id, token, tx.now)?;
     changed(tx, &monitor.service_id);
     monitors::get(tx, &monitor.id)
 }

@@ -42,6 +42,7 @@ impl Store {
             std::fs::create_dir_all(folder)
                 .map_err(|error| Error::Internal(format!("cannot create {}: {error}", folder.display())))?;
         }
+        create_private(path)?;
         let mut connection = connect(path)?;
         schema::migrate(&mut connection)?;
         Ok(Self {
@@ -80,6 +81,20 @@ impl Store {
     /// Ends the writer after the jobs already queued, and folds the log back into the file. Idempotent.
     pub fn close(&self) {
         self.writer.close();
+    }
+}
+
+/// The file holds tokens and bot secrets, so that a new one is for its owner only; SQLite gives its logs the same mode.
+fn create_private(path: &Path) -> Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::Internal(format!("cannot create {}: {error}", path.display())))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -57,6 +57,13 @@ pub fn find_by_name(db: &Connection, name: &str) -> Result<Option<ServiceRow>> {
     optional(db.prepare_cached(&format!("SELECT {COLUMNS} FROM services WHERE name = ?1"))?.query_row([name], from_row))
 }
 
+/// Ids and names of all services.
+pub fn names(db: &Connection) -> Result<Vec<(String, String)>> {
+    let mut statement = db.prepare_cached("SELECT id, name FROM services")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// What the list of services can be narrowed to.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {

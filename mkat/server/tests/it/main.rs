@@ -7,6 +7,7 @@ mod auth;
 mod engine;
 mod events;
 mod health;
+mod importers;
 mod metrics;
 mod notify;
 mod page;

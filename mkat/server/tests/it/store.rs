@@ -17,6 +17,18 @@ fn named(name: &str) -> NewService {
     NewService { name: name.into(), description: None, severity: Severity::Low, managed_by: None }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_database_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let (store, _) = open(&folder);
+    store.write(|tx| settings::set(tx, "key", "value")).await.unwrap();
+    for file in std::fs::read_dir(folder.path().join("deep/er")).unwrap().map(Result::unwrap) {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+    }
+}
+
 #[tokio::test]
 async fn jobs_of_one_commit_do_not_harm_each_other() {
     let folder = Folder::new();
