@@ -136,3 +136,28 @@ impl<M: Send + 'static> Mailbox<M> {
         self.to.connected()
     }
 }
+
+#[cfg(test)]
+impl<M: Send + 'static> Mailbox<M> {
+    /// Of an actor that does nothing. Needs a running actix system.
+    pub fn to_nobody() -> Self {
+        let histogram = || Histogram::with_opts(prometheus::HistogramOpts::new("h", "h")).unwrap();
+        let stats = MailboxStats::new(1, histogram(), histogram(), IntCounter::new("c", "c").unwrap());
+        Mailbox::new(Nobody.start().recipient(), stats)
+    }
+}
+
+#[cfg(test)]
+struct Nobody;
+
+#[cfg(test)]
+impl Actor for Nobody {
+    type Context = Context<Self>;
+}
+
+#[cfg(test)]
+impl<M: Send + 'static> Handler<In<M>> for Nobody {
+    type Result = ();
+
+    fn handle(&mut self, _: In<M>, _: &mut Self::Context) {}
+}

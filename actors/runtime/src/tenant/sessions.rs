@@ -157,31 +157,13 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
-    use actix::prelude::*;
-    use prometheus::{Histogram, HistogramOpts, IntCounter};
-
     use super::*;
-    use crate::mailbox::{In, MailboxStats};
-
-    struct Nobody;
-
-    impl Actor for Nobody {
-        type Context = Context<Self>;
-    }
-
-    impl Handler<In<SessionMsg>> for Nobody {
-        type Result = ();
-
-        fn handle(&mut self, _: In<SessionMsg>, _: &mut Self::Context) {}
-    }
 
     fn session(connection: u128, online_at_ms: i64) -> SessionRef {
-        let histogram = || Histogram::with_opts(HistogramOpts::new("h", "h")).unwrap();
-        let stats = MailboxStats::new(1, histogram(), histogram(), IntCounter::new("c", "c").unwrap());
         let id = || Arc::from("x");
         SessionRef {
             outbox: Outbox::new((id(), id(), id()), connection, 0, Arc::default(), 1_000),
-            mailbox: Mailbox::new(Nobody.start().recipient(), stats),
+            mailbox: Mailbox::to_nobody(),
             lease_ms: 1_000,
             online_at_ms,
         }
