@@ -288,8 +288,8 @@ fn connections_outlive_the_threads_that_ask() {
         assert!(answer.is_ok(), "{answer:?}");
     }
     assert_eq!(background.block_on(server.ask::<u64>(&["DBSIZE"])), 4);
-    // Without the background there is nobody to ask, which is an answer too.
+    // Nothing of it lives on the runtime that made it.
     background.shutdown_background();
     let answer = on_a_worker(async move || directory.routes("t", &["u".into()]).await);
-    assert!(answer.is_err());
+    assert_eq!(answer.expect("an answer")[0].len(), 1);
 }
