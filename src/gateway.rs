@@ -276,7 +276,7 @@ fn node_server(config: &GatewayConfig, node: &Arc<Late>, metrics: &Metrics) -> i
 
 /// The runtime on which this node talks to other nodes.
 fn handle(grpc: &Option<NodeServer>) -> Result<tokio::runtime::Handle, StartError> {
-    grpc.as_ref().and_then(NodeServer::handle).ok_or_else(|| other("the node service is not running"))
+    grpc.as_ref().map(|grpc| grpc.handle().clone()).ok_or_else(|| other("the node service is not running"))
 }
 
 fn link(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dyn PeerLink>, StartError> {

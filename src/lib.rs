@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod admin_cli;
+pub mod background;
 pub mod config;
 pub mod dlq;
 pub mod docs;

@@ -12,8 +12,8 @@ use opentelemetry::{Context, KeyValue, SpanId, TraceId};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
-use tokio::runtime::{Builder, Runtime};
 
+use crate::background::Background;
 use crate::config::TraceConfig;
 
 /// How long the collector may take for a batch.
@@ -26,16 +26,15 @@ pub struct Traces {
     sample_below: u64,
     provider: SdkTracerProvider,
     /// The exporter's connection lives here.
-    runtime: Option<Runtime>,
+    _background: Background,
 }
 
 impl Traces {
     /// Connects when there is something to send. Errors are the operating system's and the library's.
     pub fn start(config: &TraceConfig, node_id: &str) -> Result<Traces, String> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("mics-traces").enable_all().build();
-        let runtime = runtime.map_err(|error| error.to_string())?;
+        let background = Background::start("mics-traces", 1).map_err(|error| error.to_string())?;
         let exporter = {
-            let _context = runtime.enter();
+            let _context = background.handle().enter();
             let exporter = SpanExporter::builder().with_tonic().with_endpoint(&config.endpoint).with_timeout(EXPORT);
             exporter.build().map_err(|error| error.to_string())?
         };
@@ -48,7 +47,7 @@ impl Traces {
         let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_resource(resource.build());
         let provider = provider.with_batch_exporter(exporter).build();
         let sample_below = (config.share * u64::MAX as f64) as u64;
-        Ok(Traces { tracer: provider.tracer("mics"), sample_below, provider, runtime: Some(runtime) })
+        Ok(Traces { tracer: provider.tracer("mics"), sample_below, provider, _background: background })
     }
 
     fn is_chosen(&self) -> bool {
@@ -59,15 +58,6 @@ impl Traces {
     pub fn finish(&self) {
         if let Err(error) = self.provider.shutdown_with_timeout(EXPORT) {
             tracing::warn!(%error, "traces_lost_at_shutdown");
-        }
-    }
-}
-
-impl Drop for Traces {
-    fn drop(&mut self) {
-        // A runtime must not wait for its threads inside another one.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
         }
     }
 }

@@ -60,7 +60,7 @@ async fn callers_without_the_token_are_refused_and_counted() {
     assert!(
         GrpcLink::new(
             &LinkSettings { token: Some("line\nbreak".to_owned()), ..link_settings() },
-            server.handle().expect("a runtime")
+            server.handle().clone()
         )
         .is_err()
     );
@@ -268,7 +268,7 @@ async fn an_older_peer_is_forwarded_to_one_by_one() {
 #[tokio::test]
 async fn sockets_accepted_elsewhere_can_be_handed_over_and_refused_after_the_stop() {
     let (server, ..) = start(Arc::<Recorder>::default(), None);
-    let (sockets, handle) = (server.sockets(), server.handle().expect("a runtime"));
+    let (sockets, handle) = (server.sockets(), server.handle().clone());
     let listener = tokio::net::TcpListener::bind(LOOPBACK).await.expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let link = GrpcLink::new(&link_settings(), handle).expect("a link");

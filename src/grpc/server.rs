@@ -13,7 +13,7 @@ use mics_proto::node::node_gateway_server::NodeGatewayServer;
 use prometheus::IntCounter;
 use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use tonic::{Request, Status};
 
 use super::service::{NextId, Service};
 use super::{CONNECTION_WINDOW, STREAM_WINDOW, TOKEN_HEADER};
+use crate::background::Background;
 
 /// Sockets handed over and not yet served.
 const WAITING_SOCKETS: usize = 1024;
@@ -104,7 +105,7 @@ fn incoming(sockets: mpsc::Receiver<std::net::TcpStream>) -> impl Stream<Item = 
 
 /// The running service and its runtime.
 pub struct NodeServer {
-    runtime: Option<Runtime>,
+    background: Background,
     sockets: Sockets,
     stop: Option<watch::Sender<()>>,
     serving: Option<JoinHandle<()>>,
@@ -114,8 +115,7 @@ impl NodeServer {
     /// Starts the runtime and serves whatever is handed over. Errors are the operating system's.
     pub fn start(settings: &ServerSettings, node: Arc<dyn PeerNode>, next_id: NextId) -> io::Result<Self> {
         let threads = settings.threads.max(1);
-        let runtime =
-            Builder::new_multi_thread().worker_threads(threads).thread_name("mics-grpc").enable_all().build()?;
+        let background = Background::start("mics-grpc", threads)?;
         let token = settings.token.as_deref().map(Arc::from);
         let guard = Guard {
             token,
@@ -137,31 +137,30 @@ impl NodeServer {
                 // A dropped sender means stop as well.
                 let _ = stopped.changed().await;
             });
-        let serving = runtime.spawn(async move {
+        let serving = background.handle().spawn(async move {
             if let Err(error) = serve.await {
                 tracing::error!(%error, "grpc_server_ended");
             }
         });
-        Ok(NodeServer { runtime: Some(runtime), sockets: Sockets(sender), stop: Some(stop), serving: Some(serving) })
+        Ok(NodeServer { background, sockets: Sockets(sender), stop: Some(stop), serving: Some(serving) })
     }
 
     pub fn sockets(&self) -> Sockets {
         self.sockets.clone()
     }
 
-    /// The runtime's handle, for the link to the other nodes. `None` once stopped.
-    pub fn handle(&self) -> Option<Handle> {
-        self.runtime.as_ref().map(|runtime| runtime.handle().clone())
+    /// Where the link to the other nodes runs as well.
+    pub fn handle(&self) -> &Handle {
+        self.background.handle()
     }
 
     /// Serves a port of its own as well. Answers the address, so that port 0 can be asked for.
     pub fn listen(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let runtime = self.runtime.as_ref().ok_or_else(|| io::Error::other("the server was stopped"))?;
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let bound = listener.local_addr()?;
-        let _context = runtime.enter();
-        runtime.spawn(accept(TcpListener::from_std(listener)?, self.sockets.clone()));
+        let _context = self.handle().enter();
+        self.handle().spawn(accept(TcpListener::from_std(listener)?, self.sockets.clone()));
         Ok(bound)
     }
 
@@ -171,15 +170,6 @@ impl NodeServer {
         drop(self.stop.take());
         if let Some(serving) = self.serving.take() {
             let _ = tokio::time::timeout(deadline, serving).await;
-        }
-    }
-}
-
-impl Drop for NodeServer {
-    fn drop(&mut self) {
-        // A runtime must not wait for its threads inside another one.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
         }
     }
 }

@@ -11,7 +11,6 @@ use mics_domain::ports::{
     Announced, ConnectionLimits, Directory, DirectoryDown, Lease, LocalFuture, Peer, Registered, Renewed, Route,
     RouteWatcher,
 };
-use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -19,6 +18,7 @@ use super::connection::{RedisConfig, RedisMistakes};
 use super::entries::Entries;
 use super::exchange::Exchange;
 use super::{nodes, watching};
+use crate::background::Background;
 
 /// Registrations under way at once. When thousands come back together, the questions of those who talk wait behind so
 /// many and no more.
@@ -28,8 +28,7 @@ const REGISTRATIONS: usize = 64;
 pub struct RedisDirectory {
     config: RedisConfig,
     entries: Entries,
-    handle: Handle,
-    runtime: Option<Runtime>,
+    background: Background,
     registrations: Arc<Semaphore>,
     _links: JoinSet<()>,
     watching: Mutex<JoinSet<()>>,
@@ -39,14 +38,13 @@ impl RedisDirectory {
     /// A node starts without Redis and finds it when it is there. Errors name what this build or this machine cannot do.
     pub fn new(config: &RedisConfig) -> Result<Self, RedisMistakes> {
         config.listening()?;
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("mics-redis").enable_all().build();
-        let runtime = runtime.map_err(|error| RedisMistakes(vec![error.to_string()]))?;
-        let (exchange, links) = Exchange::new(config, runtime.handle())?;
+        let background = Background::start("mics-redis", 1);
+        let background = background.map_err(|error| RedisMistakes(vec![error.to_string()]))?;
+        let (exchange, links) = Exchange::new(config, background.handle())?;
         Ok(RedisDirectory {
             config: config.clone(),
             entries: Entries::new(exchange),
-            handle: runtime.handle().clone(),
-            runtime: Some(runtime),
+            background,
             registrations: Arc::new(Semaphore::new(REGISTRATIONS)),
             _links: links,
             watching: Mutex::default(),
@@ -55,7 +53,7 @@ impl RedisDirectory {
 
     /// Another deadline per question than 200 ms; batches have five times as long.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.entries.exchange = self.entries.exchange.clone().with_deadline(deadline);
+        self.entries.exchange = self.entries.exchange.with_deadline(deadline);
         self
     }
 
@@ -65,7 +63,7 @@ impl RedisDirectory {
         work: impl Future<Output = Result<T, DirectoryDown>> + Send + 'static,
     ) -> LocalFuture<'a, Result<T, DirectoryDown>> {
         Box::pin(async move {
-            let done = self.handle.spawn(work).await;
+            let done = self.background.handle().spawn(work).await;
             done.unwrap_or_else(|_| Err(DirectoryDown("the runtime for Redis has ended".to_owned())))
         })
     }
@@ -156,15 +154,6 @@ impl Directory for RedisDirectory {
         let following = watching::follow(listening, watcher, self.entries.exchange.link().changes());
         let mut tasks = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.abort_all();
-        tasks.spawn_on(following, &self.handle);
-    }
-}
-
-impl Drop for RedisDirectory {
-    fn drop(&mut self) {
-        // A runtime must not wait for its threads inside another one.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        tasks.spawn_on(following, self.background.handle());
     }
 }

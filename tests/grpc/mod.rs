@@ -46,7 +46,7 @@ pub fn link_settings() -> LinkSettings {
 
 /// On the runtime of `server`.
 pub fn link(server: &NodeServer, settings: &LinkSettings) -> GrpcLink {
-    GrpcLink::new(settings, server.handle().expect("a running server")).expect("a link")
+    GrpcLink::new(settings, server.handle().clone()).expect("a link")
 }
 
 pub async fn eventually(what: &str, mut true_now: impl FnMut() -> bool) {
