@@ -8,13 +8,14 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Mac;
 use mics_actors::node::{Node, clock_ms, unix_ms};
 use sha2::{Digest, Sha256};
 
 use super::nonces::{Nonces, Taken};
 use super::problem::{Code, Problem};
 use crate::grpc::same_secret;
+use crate::hooks::sign;
 
 /// How old a signed request may be, and how far ahead its clock.
 pub const FRESH_MS: i64 = 60_000;
@@ -69,13 +70,7 @@ pub fn signed_text(request: &Signed<'_>, tenant: &str, timestamp_ms: i64, nonce:
 
 /// Base64 of HMAC-SHA256.
 pub fn signature(key: &[u8], text: &str) -> String {
-    STANDARD.encode(mac(key, text).finalize().into_bytes())
-}
-
-fn mac(key: &[u8], text: &str) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(text.as_bytes());
-    mac
+    sign::sign(key, &[text.as_bytes()])
 }
 
 fn unauthorized(message: &str) -> Problem {
@@ -134,7 +129,7 @@ impl Access {
         let given = STANDARD.decode(signature).map_err(|_| wrong())?;
         let signed = signed_text(request, &tenant.id, timestamp, nonce);
         let keys = tenant.caller_secrets();
-        let verifies = |key: &[u8]| mac(key, &signed).verify_slice(&given).is_ok();
+        let verifies = |key: &[u8]| sign::mac(key, &[signed.as_bytes()]).verify_slice(&given).is_ok();
         if !keys.iter().filter_map(|secret| secret.key()).any(verifies) {
             return Err(wrong());
         }

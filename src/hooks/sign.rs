@@ -13,13 +13,15 @@ use sha2::Sha256;
 const META_FIELD: u64 = 1;
 const META_SIGN_FIELD: u64 = 4;
 
-fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+/// HMAC-SHA256 over the parts, one after the other.
+pub(crate) fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     parts.iter().for_each(|part| mac.update(part));
     mac
 }
 
-fn sign(key: &[u8], parts: &[&[u8]]) -> String {
+/// The same, finished and in base64.
+pub(crate) fn sign(key: &[u8], parts: &[&[u8]]) -> String {
     STANDARD.encode(mac(key, parts).finalize().into_bytes())
 }
 
