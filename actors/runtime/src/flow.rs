@@ -27,10 +27,8 @@ use crate::tenant::Guards;
 
 /// Carries one message from its sender's frame to its recipients, and returns its ack. Messages of one session run beside
 /// each other up to their turn; from there on in the order received.
-pub async fn carry(from: &Rc<Sender>, message: Message, turn: &mut Turn) -> Ack {
+pub async fn carry(from: &Rc<Sender>, message: Message, turn: &mut Turn, trace: Option<TraceParent>) -> Ack {
     let started = Instant::now();
-    let mut traced = begin(from, &message);
-    let trace = traced.place();
     let guards = from.tenant.guards();
     let claimed = match admit(from, &guards, &message).await {
         Admitted::Yes(claimed) => claimed,
@@ -42,7 +40,6 @@ pub async fn carry(from: &Rc<Sender>, message: Message, turn: &mut Turn) -> Ack 
     let mut located = pin!(maybe_done(locate(from, &guards, &message, trace)));
     let verdict = beside(check(from, &guards, &message, trace), located.as_mut()).await;
     if let Verdict::Denied(reason) = verdict {
-        traced.fail(&reason);
         return claimed.settle(Ack::failed(&message.msg_id, reason));
     }
     located.as_mut().await;
@@ -61,23 +58,10 @@ pub async fn carry(from: &Rc<Sender>, message: Message, turn: &mut Turn) -> Ack 
         let _ = from.node.emit(from.message_event(kind, &message, &message.to_user, request, trace));
     }
     let ack = answer(&message, outcome);
-    if !ack.sent {
-        traced.fail(&ack.reason);
-    }
     if ack.sent {
         remember(from, &claimed).await;
     }
     claimed.settle(ack)
-}
-
-/// The trace of a message, if it is one of those that are recorded.
-fn begin(from: &Sender, message: &Message) -> Traced {
-    let mut traced = Traced::root(&*from.node.tracer, "message", SpanKind::Server);
-    traced.set("mics.tenant", &from.tenant.id);
-    traced.set("mics.trace_id", &from.trace_id);
-    traced.set("mics.msg_id", &message.msg_id);
-    traced.set("mics.kind", message.kind.label());
-    traced
 }
 
 fn answer(message: &Message, outcome: Outcome) -> Ack {

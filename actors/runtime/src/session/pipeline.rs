@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::FutureExt;
 use mics_domain::codes::Refusal;
 use mics_domain::message::{Ack, Message};
+use mics_domain::trace::{SpanKind, Traced};
 use tokio::sync::oneshot;
 
 use super::Live;
@@ -126,13 +127,29 @@ fn start(live: Rc<Live>, message: Message) {
     });
 }
 
-/// The flow, with a panic inside it turned into a refusal.
+/// The flow, traced, with a panic inside it turned into a refusal.
 pub(crate) async fn carry(from: &Rc<Sender>, message: Message, turn: &mut Turn) -> Ack {
+    let mut traced = trace(from, &message);
     let msg_id = message.msg_id.clone();
-    let outcome = std::panic::AssertUnwindSafe(flow::carry(from, message, turn)).catch_unwind().await;
-    outcome.unwrap_or_else(|_| {
+    let carried = flow::carry(from, message, turn, traced.place());
+    let outcome = std::panic::AssertUnwindSafe(carried).catch_unwind().await;
+    let ack = outcome.unwrap_or_else(|_| {
         from.node.metrics.messages_failed_total.with_label_values(&[&from.tenant.id]).inc();
         tracing::warn!(tenant = %from.tenant.id, trace_id = %from.trace_id, msg_id = %msg_id, "ws_message_process_failed");
         Ack::failed(msg_id, Refusal::Internal.reason())
-    })
+    });
+    if !ack.sent {
+        traced.fail(&ack.reason);
+    }
+    ack
+}
+
+/// The trace of a message, if it is one of those that are recorded.
+fn trace(from: &Sender, message: &Message) -> Traced {
+    let mut traced = Traced::root(&*from.node.tracer, "message", SpanKind::Server);
+    traced.set("mics.tenant", &from.tenant.id);
+    traced.set("mics.trace_id", &from.trace_id);
+    traced.set("mics.msg_id", &message.msg_id);
+    traced.set("mics.kind", message.kind.label());
+    traced
 }
