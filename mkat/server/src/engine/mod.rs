@@ -1,6 +1,7 @@
 //! Use cases that change state: each function is one transaction's worth of work, run inside `Store::write`.
 
 pub mod alertmanager;
+pub mod alerts;
 pub mod health_check;
 pub mod heartbeat;
 pub mod metric;
