@@ -4,6 +4,7 @@ use super::origin;
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::Timestamp;
+use crate::domain::time::doubled;
 use crate::domain::token::{is_secret_of, same_secret, sha256};
 use crate::error::{Code, Error, Result};
 use crate::store::sessions;
@@ -75,7 +76,7 @@ impl Guard {
     fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let failure = *self.lock().get(&address)?;
         let over = failure.count.checked_sub(FREE_TRIES)?;
-        let wait = FIRST_WAIT.saturating_mul(1 << over.min(16)).min(LONGEST_WAIT);
+        let wait = doubled(FIRST_WAIT, over, LONGEST_WAIT);
         (failure.last + wait).checked_duration_since(now).filter(|rest| !rest.is_zero())
     }
 

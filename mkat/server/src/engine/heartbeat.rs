@@ -56,7 +56,7 @@ pub fn check_deadline(tx: &Tx<'_>, monitor_id: &str) -> Result<Option<Timestamp>
     }
     monitors::set_deadline(tx, &monitor.id, None)?;
     let reason = match monitor.last_check_in {
-        Some(at) => format!("heartbeat missed, last check-in {}", at.to_utc().format("%Y-%m-%d %H:%M:%S UTC")),
+        Some(at) => format!("heartbeat missed, last check-in {}", at.for_people()),
         None => "heartbeat missed, never checked in".to_owned(),
     };
     let kind = EventType::HeartbeatReceived;

@@ -9,7 +9,7 @@ use crate::domain::{ServiceState, Timestamp};
 use crate::engine::{self, mute, pause};
 use crate::error::{Code, Error, Result};
 use crate::notify::bot_api::{BotApi, CallbackQuery, Chat, IncomingMessage, SendMessage, Update, User};
-use crate::notify::format::{escape_html, utc};
+use crate::notify::format::escape_html;
 use crate::store::{Tx, alerts, outbox, services};
 use tokio::sync::OnceCell;
 
@@ -187,7 +187,7 @@ async fn mute_button(bot: &Bot, service_id: String, minutes: i64, who: &str) -> 
             Ok((name, mute::mute(tx, &service_id, minutes, Some(&reason))?))
         })
         .await?;
-    Ok(Pressed::note(format!("{name} is muted until {}.", utc(until))))
+    Ok(Pressed::note(format!("{name} is muted until {}.", until.for_people())))
 }
 
 /// A message may be a command. Other chats and other texts are ignored silently.
@@ -309,7 +309,7 @@ async fn mute_command(app: &App, arguments: &str, who: &str) -> Result<String> {
     let reason = format!("Telegram: {who}");
     on_service(app, service.trim().to_owned(), USAGE, move |tx, id, name| {
         let until = mute::mute(tx, id, minutes, Some(&reason))?;
-        Ok(format!("{name} is muted until {}.", utc(until)))
+        Ok(format!("{name} is muted until {}.", until.for_people()))
     })
     .await
 }
