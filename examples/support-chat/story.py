@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -48,11 +48,9 @@ class Person:
 
     def sees(self, line):
         """Waits for a line on this console."""
-        end = time.monotonic() + HANG
         with self.changed:
-            while line not in self.lines:
-                if not self.changed.wait(end - time.monotonic()) and time.monotonic() > end:
-                    raise Failure(f"{self.name} does not see {line!r}, but {self.lines}")
+            if not self.changed.wait_for(lambda: line in self.lines, HANG):
+                raise Failure(f"{self.name} does not see {line!r}, but {self.lines}")
         if not line.startswith("*"):
             say(f"  {self.name} sees   {line}")
 
@@ -127,7 +125,6 @@ def installed(path, program, interpreter=None):
 
 
 def listens(port):
-    import socket
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

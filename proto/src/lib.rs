@@ -1,5 +1,7 @@
-//! The wire contract: generated protobuf types and the node-to-node service. Nothing else lives here, so that
-//! whoever speaks MICS (gateway, SDK, tool) can depend on it without taking the gateway along.
+//! The wire contract: generated protobuf types, the node-to-node service, and what signatures need of the bytes. Nothing
+//! else lives here, so that whoever speaks MICS (gateway, SDK, tool) can depend on it without taking the gateway along.
+
+pub mod wire;
 
 pub use prost;
 

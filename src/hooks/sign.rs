@@ -7,7 +7,7 @@ use mics_domain::event::Event;
 use mics_domain::tenant::Secret;
 use mics_proto::hook::{HookMeta, MqEvent};
 use mics_proto::prost::Message;
-use mics_proto::prost::encoding::{decode_varint, encode_varint};
+use mics_proto::wire;
 use sha2::Sha256;
 
 const META_FIELD: u64 = 1;
@@ -96,73 +96,7 @@ pub fn verify_request(key: &[u8], body: &[u8], meta: &HookMeta) -> bool {
 
 /// A request's wire bytes without `meta.sign`, everything else as it came; `None` when they are no protobuf.
 pub fn without_sign(body: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(body.len());
-    for field in fields(body) {
-        let field = field?;
-        match field.content {
-            Some(meta) if field.number == META_FIELD => {
-                let kept = without_field(meta, META_SIGN_FIELD)?;
-                encode_varint(META_FIELD << 3 | 2, &mut out);
-                encode_varint(kept.len() as u64, &mut out);
-                out.extend_from_slice(&kept);
-            }
-            _ => out.extend_from_slice(field.raw),
-        }
-    }
-    Some(out)
-}
-
-fn without_field(message: &[u8], number: u64) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(message.len());
-    for field in fields(message) {
-        let field = field?;
-        if field.number != number {
-            out.extend_from_slice(field.raw);
-        }
-    }
-    Some(out)
-}
-
-/// One field on the wire.
-struct WireField<'a> {
-    number: u64,
-    /// Tag and value.
-    raw: &'a [u8],
-    /// The value of a length-delimited field.
-    content: Option<&'a [u8]>,
-}
-
-/// The top-level fields of a message; the first item that is no field is `None` and ends the sequence.
-fn fields(message: &[u8]) -> impl Iterator<Item = Option<WireField<'_>>> {
-    let mut rest = message;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let field = next_field(&mut rest);
-        if field.is_none() {
-            rest = &[];
-        }
-        Some(field)
-    })
-}
-
-fn next_field<'a>(rest: &mut &'a [u8]) -> Option<WireField<'a>> {
-    let start = *rest;
-    let tag = decode_varint(rest).ok()?;
-    let mut content = None;
-    match tag & 7 {
-        0 => drop(decode_varint(rest).ok()?),
-        1 => *rest = rest.get(8..)?,
-        2 => {
-            let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
-            content = Some(rest.get(..length)?);
-            *rest = &rest[length..];
-        }
-        5 => *rest = rest.get(4..)?,
-        _ => return None,
-    }
-    Some(WireField { number: tag >> 3, raw: &start[..start.len() - rest.len()], content })
+    wire::without_nested_field(body, META_FIELD, META_SIGN_FIELD)
 }
 
 #[cfg(test)]

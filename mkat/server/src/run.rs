@@ -1,6 +1,6 @@
 //! Start and stop: configuration, database, workers, listener, and the reverse in order.
 
-use crate::api::auth::{Guard, Password};
+use crate::api::auth::Guard;
 use crate::api::{Shared, application};
 use crate::app::App;
 use crate::config::{self, Config};
@@ -95,7 +95,7 @@ async fn prepare(app: &App) -> Result<Guard> {
             monitors::restart_deadlines(tx, tx.now)?;
             end_sessions_of_old_credentials(tx, &fingerprint_of)?;
             match configured {
-                Some(text) => Ok((Password::Plain(text), None)),
+                Some(text) => Ok((token::sha256(&text), None)),
                 None => generated_password(tx),
             }
         })
@@ -117,14 +117,14 @@ fn end_sessions_of_old_credentials(db: &rusqlite::Connection, credentials: &str)
 }
 
 /// The stored generated password's hash, or a new password. It has 128 random bits, so a plain hash is enough.
-fn generated_password(db: &rusqlite::Connection) -> Result<(Password, Option<String>)> {
+fn generated_password(db: &rusqlite::Connection) -> Result<([u8; 32], Option<String>)> {
     if let Some(hash) = settings::get(db, "generated_password_sha256")?.and_then(|text| unhex(&text)) {
-        return Ok((Password::Sha256(hash), None));
+        return Ok((hash, None));
     }
     let text = token::new_token();
     let hash = token::sha256(&text);
     settings::set(db, "generated_password_sha256", &token::hex(&hash))?;
-    Ok((Password::Sha256(hash), Some(text)))
+    Ok((hash, Some(text)))
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

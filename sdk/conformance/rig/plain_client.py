@@ -5,7 +5,6 @@ import os
 import socket
 import struct
 import threading
-import time
 from urllib.parse import urlencode, urlsplit
 
 from . import wire
@@ -81,16 +80,12 @@ class PlainClient:
             self.acks[wire.text(ack, 1)] = {"status": status, "reason": wire.text(ack, 4)}
 
     def _wait(self, what, find):
-        end = time.monotonic() + HANG
         with self.changed:
-            while True:
-                found = find()
-                if found:
-                    return found
-                left = end - time.monotonic()
-                if left <= 0 or self.close_code:
-                    raise Failure(f"{what}: closed {self.close_code} {self.close_reason}, deliveries {self.deliveries[-3:]}")
-                self.changed.wait(left)
+            self.changed.wait_for(lambda: find() or self.close_code, HANG)
+            found = find()
+            if not found:
+                raise Failure(f"{what}: closed {self.close_code} {self.close_reason}, deliveries {self.deliveries[-3:]}")
+            return found
 
     def _write(self, opcode, data):
         mask = os.urandom(4)

@@ -4,7 +4,6 @@ import base64
 import json
 import subprocess
 import threading
-import time
 
 from .failure import Failure
 from .processes import HANG, Process
@@ -64,17 +63,13 @@ class Program:
         return self._wait(f"event {event} {match or ''}", find, seconds)
 
     def _wait(self, what, find, seconds):
-        end = time.monotonic() + seconds
         with self.changed:
-            while True:
-                found = find()
-                if found is not None:
-                    return found
-                left = end - time.monotonic()
-                if self.ended or left <= 0:
-                    why = "the program ended" if self.ended else f"not within {seconds} s"
-                    raise Failure(f"{self.name}: {what}: {why}; last events: {self.events[-4:]}")
-                self.changed.wait(left)
+            self.changed.wait_for(lambda: find() is not None or self.ended, seconds)
+            found = find()
+            if found is None:
+                why = "the program ended" if self.ended else f"not within {seconds} s"
+                raise Failure(f"{self.name}: {what}: {why}; last events: {self.events[-4:]}")
+            return found
 
     def mark(self):
         with self.changed:

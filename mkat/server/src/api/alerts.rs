@@ -6,9 +6,8 @@ use super::page::PageRequest;
 use super::{Access, Endpoint};
 use crate::app::App;
 use crate::domain::{AlertType, Severity};
+use crate::engine::alerts as engine;
 use crate::error::{Code, Error, Result};
-use crate::signals::Event;
-use crate::store::Tx;
 use crate::store::alerts::{self, AlertRow};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -62,15 +61,9 @@ async fn get(app: web::Data<App>, id: web::Path<String>) -> Result<HttpResponse>
 
 async fn acknowledge(user: web::ReqData<User>, app: web::Data<App>, id: web::Path<String>) -> Result<HttpResponse> {
     let by = user.into_inner().name;
-    app.write(move |tx| acknowledge_alert(tx, &id, &by)).await?;
-    Ok(HttpResponse::Ok().json(json!({"acknowledged": true})))
-}
-
-fn acknowledge_alert(tx: &Tx<'_>, id: &str, by: &str) -> Result<()> {
-    let alert = alerts::get(tx, id)?;
-    if !alerts::acknowledge(tx, id, by, tx.now)? {
-        return Err(Error::refused(Code::AlreadyAcknowledged, "the alert was acknowledged before"));
+    let (first, _) = app.write(move |tx| engine::acknowledge(tx, &id, &by)).await?;
+    if first {
+        return Ok(HttpResponse::Ok().json(json!({"acknowledged": true})));
     }
-    tx.emit(Event::AlertAcknowledged { alert_id: alert.id, service_id: alert.service_id });
-    Ok(())
+    Err(Error::refused(Code::AlreadyAcknowledged, "the alert was acknowledged before"))
 }

@@ -4,7 +4,8 @@ use super::origin;
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::Timestamp;
-use crate::domain::token::{same_secret, sha256};
+use crate::domain::time::doubled;
+use crate::domain::token::{is_secret_of, same_secret, sha256};
 use crate::error::{Code, Error, Result};
 use crate::store::sessions;
 use actix_web::body::BoxBody;
@@ -40,14 +41,9 @@ pub struct User {
 /// The credentials in force and who failed to give them.
 pub struct Guard {
     username: String,
-    password: Password,
+    /// SHA-256; a generated password is known only by it.
+    password: [u8; 32],
     failures: Mutex<HashMap<IpAddr, Failure>>,
-}
-
-/// The password is kept as its hash; a generated one is known only by it.
-pub enum Password {
-    Plain(String),
-    Sha256([u8; 32]),
 }
 
 #[derive(Clone, Copy)]
@@ -57,7 +53,8 @@ struct Failure {
 }
 
 impl Guard {
-    pub fn new(config: &Config, password: Password) -> Self {
+    /// `password`: its SHA-256.
+    pub fn new(config: &Config, password: [u8; 32]) -> Self {
         Self { username: config.username.clone(), password, failures: Mutex::default() }
     }
 
@@ -69,14 +66,9 @@ impl Guard {
             let text = format!("too many wrong passwords, wait {} s", wait.as_secs() + 1);
             return Err(Error::refused(Code::RateLimited, text));
         }
-        let expected = match &self.password {
-            Password::Plain(text) => sha256(text),
-            Password::Sha256(hash) => *hash,
-        };
         // Both are always compared, so the time says nothing about which was wrong.
         let name_right = same_secret(username, &self.username);
-        let password_right: bool = subtle::ConstantTimeEq::ct_eq(&sha256(password)[..], &expected[..]).into();
-        let right = name_right & password_right;
+        let right = name_right & is_secret_of(password, &self.password);
         self.remember(address, right, now);
         Ok(right)
     }
@@ -84,7 +76,7 @@ impl Guard {
     fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let failure = *self.lock().get(&address)?;
         let over = failure.count.checked_sub(FREE_TRIES)?;
-        let wait = FIRST_WAIT.saturating_mul(1 << over.min(16)).min(LONGEST_WAIT);
+        let wait = doubled(FIRST_WAIT, over, LONGEST_WAIT);
         (failure.last + wait).checked_duration_since(now).filter(|rest| !rest.is_zero())
     }
 
@@ -194,13 +186,21 @@ fn by_header(
     }
 }
 
-/// Name and password of a Basic header; the scheme in any case, the password may contain colons.
+/// What follows the scheme in an Authorization header; the scheme in any case.
+fn credentials<'h>(header: &'h HeaderValue, scheme: &str) -> Option<&'h str> {
+    let (given, value) = header.to_str().ok()?.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| value.trim())
+}
+
+/// The secret of a Bearer header.
+pub fn bearer(request: &HttpRequest) -> Option<&str> {
+    credentials(request.headers().get(AUTHORIZATION)?, "bearer")
+}
+
+/// Name and password of a Basic header; the password may contain colons.
 fn basic(header: &HeaderValue) -> Option<(String, String)> {
-    let (scheme, value) = header.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = base64::engine::general_purpose::STANDARD.decode(value.trim()).ok()?;
+    let value = credentials(header, "basic")?;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(value).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (name, password) = text.split_once(':')?;
     Some((name.to_owned(), password.to_owned()))
@@ -212,7 +212,7 @@ mod tests {
 
     fn guard() -> Guard {
         let config = Config::read(|_| None).unwrap();
-        Guard::new(&config, Password::Plain("right".into()))
+        Guard::new(&config, sha256("right"))
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,17 +2,17 @@
 //! (`/api/push/...`). The monitors are mkat's own; docs/mkat/moving.md tells how to bring their tokens along.
 
 use super::input::{self, Body, Fields, JsonObject};
+use super::receive::{find, unknown_token, wrong_type};
 use super::{Access, Endpoint, origin};
 use crate::app::App;
 use crate::domain::state::Outcome;
 use crate::domain::token::{hex, same_secret, sha256};
 use crate::domain::{MonitorType, slug};
 use crate::engine::{heartbeat, metric, services as engine, webhook};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::store::monitors::{self, MonitorRow};
 use crate::store::{Tx, services, settings};
 use actix_web::{HttpRequest, HttpResponse, web};
-use rusqlite::Connection;
 use serde_json::json;
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -76,10 +76,6 @@ impl Report {
     }
 }
 
-fn unknown() -> Error {
-    Error::refused(Code::TokenNotFound, "there is no monitor with this token")
-}
-
 /// UUIDs with hyphens are mkat's tokens without them; everything else stays as it is.
 fn plain(token: &str) -> String {
     match uuid::Uuid::parse_str(token) {
@@ -114,7 +110,7 @@ async fn acted_by_slug(
     Body(body): Body,
 ) -> Result<HttpResponse> {
     let (key, slug, action) = path.into_inner();
-    let report = Report::parse(&action).ok_or_else(unknown)?;
+    let report = Report::parse(&action).ok_or_else(unknown_token)?;
     ping(&app, by_slug(&app, key, slug).await?, report, &body).await
 }
 
@@ -123,10 +119,6 @@ async fn ping(app: &App, token: String, report: Report, body: &[u8]) -> Result<H
     let message = text(body);
     app.write(move |tx| apply(tx, &find(tx, &token)?, &report, message.as_deref())).await?;
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("OK"))
-}
-
-fn find(db: &Connection, token: &str) -> Result<MonitorRow> {
-    monitors::find_by_token(db, token)?.ok_or_else(unknown)
 }
 
 fn apply(tx: &Tx<'_>, monitor: &MonitorRow, report: &Report, message: Option<&str>) -> Result<()> {
@@ -140,10 +132,7 @@ fn apply(tx: &Tx<'_>, monitor: &MonitorRow, report: &Report, message: Option<&st
         }
         (MonitorType::Heartbeat, Report::Outcome(Outcome::Failure)) => heartbeat::fail(tx, monitor, message).map(drop),
         (MonitorType::Webhook, Report::Outcome(outcome)) => webhook::receive(tx, monitor, *outcome, message).map(drop),
-        (kind, _) => {
-            let text = format!("this token belongs to a {} monitor", kind.name());
-            Err(Error::refused(Code::InvalidMonitorType, text))
-        }
+        (kind, _) => Err(wrong_type(kind)),
     }
 }
 
@@ -153,16 +142,16 @@ async fn by_slug(app: &App, key: String, wanted: String) -> Result<String> {
         // A wrong key and an unknown slug look the same from outside.
         let known = settings::get(db, PING_KEY)?.unwrap_or_default();
         if !same_secret(&known, &hex(&sha256(&key))) {
-            return Err(unknown());
+            return Err(unknown_token());
         }
         let mut named = services::names(db)?.into_iter().filter(|(_, name)| slug::slug(name) == wanted);
-        let (service_id, _) = named.next().ok_or_else(unknown)?;
+        let (service_id, _) = named.next().ok_or_else(unknown_token)?;
         if named.next().is_some() {
             return Err(Error::invalid_field("Slug", "several services have this slug; use the token"));
         }
         let all = monitors::of_service(db, &service_id)?;
         let of = |kind| all.iter().find(move |monitor: &&MonitorRow| monitor.kind == kind);
-        let monitor = of(MonitorType::Heartbeat).or_else(|| of(MonitorType::Webhook)).ok_or_else(unknown)?;
+        let monitor = of(MonitorType::Heartbeat).or_else(|| of(MonitorType::Webhook)).ok_or_else(unknown_token)?;
         Ok(monitor.token.clone())
     })
     .await

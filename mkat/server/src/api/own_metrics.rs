@@ -6,7 +6,6 @@ use crate::domain::token::same_secret;
 use crate::domain::{MonitorType, ServiceState, Timestamp};
 use crate::error::{Error, Result};
 use crate::store::{alertmanager, contacts, monitors, peers, services};
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use prometheus::{Encoder, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use rusqlite::Connection;
@@ -33,10 +32,7 @@ async fn show(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse>
 
 fn by_token(request: &HttpRequest, app: &App) -> bool {
     let Some(expected) = &app.config.metrics_token else { return false };
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let shown =
-        header.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    shown.is_some_and(|(_, secret)| same_secret(secret.trim(), expected))
+    auth::bearer(request).is_some_and(|shown| same_secret(shown, expected))
 }
 
 /// What is read from the store for one answer.

@@ -159,7 +159,7 @@ async fn ask(app: &App, offer: &PairingToken, own_url: &str, tokens: &IssuedToke
         Error::refused(Code::RemoteUnreachable, format!("the other instance cannot be reached: {}", error.reason))
     })?;
     let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    if !(200..300).contains(&answer.status) {
+    if !answer.is_success() {
         let code = value["code"].as_str().unwrap_or("no reason given").chars().take(60).collect::<String>();
         let text = format!("the other instance refused: {} ({code})", answer.status);
         return Err(Error::refused(Code::RemoteRejected, text));
@@ -246,7 +246,7 @@ async fn tell_unpaired(app: &App, url: &str, own_url: &str, token: &str) {
     let body = json!({"url": own_url, "token": token});
     let request = app.http.post(format!("{url}/api/v1/peers/pair/unpair")).json(&body);
     match http::exchange(request, Duration::from_secs(5)).await {
-        Ok(answer) if (200..300).contains(&answer.status) => tracing::info!(url, "unpaired on both sides"),
+        Ok(answer) if answer.is_success() => tracing::info!(url, "unpaired on both sides"),
         Ok(answer) => tracing::warn!(url, status = answer.status, "the peer did not unpair: do it there as well"),
         Err(error) => tracing::warn!(url, error = error.reason, "the peer cannot be told: unpair there as well"),
     }

@@ -33,15 +33,24 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// The monitor of a token.
+pub fn find(db: &Connection, token: &str) -> Result<MonitorRow> {
+    monitors::find_by_token(db, token)?.ok_or_else(unknown_token)
+}
+
+pub fn unknown_token() -> Error {
+    Error::refused(Code::TokenNotFound, "there is no monitor with this token")
+}
+
+/// The token's monitor does not take what was sent.
+pub fn wrong_type(kind: MonitorType) -> Error {
+    Error::refused(Code::InvalidMonitorType, format!("this token belongs to a {} monitor", kind.name()))
+}
+
 /// The monitor of a token, which must be of type `kind`.
 fn by_token(db: &Connection, token: &str, kind: MonitorType) -> Result<MonitorRow> {
-    let monitor = monitors::find_by_token(db, token)?
-        .ok_or_else(|| Error::refused(Code::TokenNotFound, "there is no monitor with this token"))?;
-    if monitor.kind == kind {
-        return Ok(monitor);
-    }
-    let text = format!("this token belongs to a {} monitor", monitor.kind.name());
-    Err(Error::refused(Code::InvalidMonitorType, text))
+    let monitor = find(db, token)?;
+    if monitor.kind == kind { Ok(monitor) } else { Err(wrong_type(monitor.kind)) }
 }
 
 /// `{"message": "..."}` in the body, if there is one; any other body is ignored.

@@ -51,6 +51,11 @@ impl Timestamp {
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.0).unwrap_or_default()
     }
+
+    /// For sentences: to the second, e.g. "2026-11-20 12:00:00 UTC".
+    pub fn for_people(self) -> String {
+        self.to_utc().format("%Y-%m-%d %H:%M:%S UTC").to_string()
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -63,6 +68,11 @@ impl serde::Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// `first` for no doubling, twice that for one, ... up to `longest`: how long to wait after failures in a row.
+pub fn doubled(first: Duration, doublings: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(doublings)).min(longest)
 }
 
 #[cfg(test)]

@@ -20,7 +20,12 @@ pub fn sha256(text: &str) -> [u8; 32] {
 
 /// Whether two secrets are equal, in time that depends on neither of them.
 pub fn same_secret(left: &str, right: &str) -> bool {
-    sha256(left).ct_eq(&sha256(right)).into()
+    is_secret_of(left, &sha256(right))
+}
+
+/// The same for a secret of which only the hash is known.
+pub fn is_secret_of(secret: &str, hash: &[u8; 32]) -> bool {
+    sha256(secret).ct_eq(hash).into()
 }
 
 pub fn hex(bytes: &[u8]) -> String {

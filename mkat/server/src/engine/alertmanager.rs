@@ -1,7 +1,7 @@
 //! Alerts of an Alertmanager become states of services: Down while anything fires, Up when nothing does.
 
 use super::transition::{self, Cause};
-use super::{heartbeat, services as use_services};
+use super::{heartbeat, received, services as use_services};
 use crate::domain::labels::{self, Labels};
 use crate::domain::state::Outcome;
 use crate::domain::{AlertType, EventType, MonitorState, MonitorType, ServiceState, Severity, Timestamp};
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::signals::Event;
 use crate::store::Tx;
 use crate::store::alertmanager::{self as store, AlertRow, Place, ReceiverRow};
-use crate::store::events::{self, NewEvent};
+use crate::store::events::NewEvent;
 use crate::store::monitors::{self, MonitorRow, MonitorSettings};
 use crate::store::services::{self, NewService, ServiceRow};
 use std::collections::BTreeSet;
@@ -190,14 +190,7 @@ fn report(tx: &Tx<'_>, service: &ServiceRow, monitor: &MonitorRow, outcome: Outc
     if monitor.state == outcome.monitor_state() || service.state == ServiceState::Paused {
         return Ok(false);
     }
-    events::insert(
-        tx,
-        monitor,
-        &NewEvent { kind, success, value: None, out_of_range: false, message: Some(reason) },
-        tx.now,
-    )?;
-    let (monitor_id, service_id) = (monitor.id.clone(), service.id.clone());
-    tx.emit(Event::Received { kind, monitor_id, service_id, value: None, at: tx.now });
+    received(tx, monitor, &NewEvent { kind, success, value: None, out_of_range: false, message: Some(reason) })?;
     Ok(transition::apply_to(tx, service, monitor, outcome, &cause(reason))?.alert_created)
 }
 

@@ -1,5 +1,6 @@
 //! Heartbeats: what one does, and what its absence does.
 
+use super::received;
 use super::transition::{self, Applied, Cause};
 use crate::domain::state::Outcome;
 use crate::domain::{AlertType, EventType, ServiceState, Timestamp};
@@ -21,11 +22,7 @@ pub fn receive(tx: &Tx<'_>, monitor: &MonitorRow, message: Option<&str>) -> Resu
     {
         tx.emit(Event::DeadlineSet { monitor_id: monitor.id.clone(), at });
     }
-    let kind = EventType::HeartbeatReceived;
-    let event = NewEvent { kind, success: true, value: None, out_of_range: false, message };
-    events::insert(tx, monitor, &event, tx.now)?;
-    let (monitor_id, service_id) = (monitor.id.clone(), monitor.service_id.clone());
-    tx.emit(Event::Received { kind, monitor_id, service_id, value: None, at: tx.now });
+    record(tx, monitor, true, message)?;
     let cause = Cause { trigger: "heartbeat", failure_type: AlertType::Failure, reason: "heartbeat received" };
     transition::apply_to(tx, &service, monitor, Outcome::Success, &cause)
 }
@@ -47,10 +44,7 @@ pub fn note(tx: &Tx<'_>, monitor: &MonitorRow, message: &str) -> Result<()> {
 
 fn record(tx: &Tx<'_>, monitor: &MonitorRow, success: bool, message: Option<&str>) -> Result<()> {
     let kind = EventType::HeartbeatReceived;
-    events::insert(tx, monitor, &NewEvent { kind, success, value: None, out_of_range: false, message }, tx.now)?;
-    let (monitor_id, service_id) = (monitor.id.clone(), monitor.service_id.clone());
-    tx.emit(Event::Received { kind, monitor_id, service_id, value: None, at: tx.now });
-    Ok(())
+    received(tx, monitor, &NewEvent { kind, success, value: None, out_of_range: false, message })
 }
 
 /// Looks at a monitor whose deadline may be over. Late: it goes Down. Returns the deadline that still lies ahead.
@@ -62,7 +56,7 @@ pub fn check_deadline(tx: &Tx<'_>, monitor_id: &str) -> Result<Option<Timestamp>
     }
     monitors::set_deadline(tx, &monitor.id, None)?;
     let reason = match monitor.last_check_in {
-        Some(at) => format!("heartbeat missed, last check-in {}", at.to_utc().format("%Y-%m-%d %H:%M:%S UTC")),
+        Some(at) => format!("heartbeat missed, last check-in {}", at.for_people()),
         None => "heartbeat missed, never checked in".to_owned(),
     };
     let kind = EventType::HeartbeatReceived;

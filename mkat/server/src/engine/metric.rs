@@ -1,11 +1,11 @@
 //! Pushed values: store, judge, change state.
 
+use super::received;
 use super::transition::{self, Cause};
 use crate::domain::metric::{Thresholds, Verdict, Window};
 use crate::domain::{AlertType, EventType, ThresholdStrategy};
 use crate::error::Result;
-use crate::signals::Event;
-use crate::store::events::{self, NewEvent};
+use crate::store::events::NewEvent;
 use crate::store::monitors::{self, MonitorRow};
 use crate::store::{Tx, readings};
 
@@ -23,10 +23,8 @@ pub fn ingest(tx: &Tx<'_>, monitor: &MonitorRow, value: f64) -> Result<Ingested>
     let out_of_range = thresholds.out_of_range(value);
     let kind = EventType::MetricIngested;
     let event = NewEvent { kind, success: !out_of_range, value: Some(value), out_of_range, message: None };
-    events::insert(tx, monitor, &event, tx.now)?;
+    received(tx, monitor, &event)?;
     monitors::set_last_metric(tx, &monitor.id, value, out_of_range, tx.now)?;
-    let (monitor_id, service_id) = (monitor.id.clone(), monitor.service_id.clone());
-    tx.emit(Event::Received { kind, monitor_id, service_id, value: Some(value), at: tx.now });
     let window = match thresholds.window() {
         Window::Readings(count) => readings::last(tx, &monitor.id, count)?,
         Window::Seconds(seconds) => readings::since(tx, &monitor.id, tx.now.plus_seconds(-seconds))?,

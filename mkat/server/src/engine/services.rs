@@ -7,7 +7,7 @@ use crate::error::{Code, Error, Result};
 use crate::signals::Event;
 use crate::store::Tx;
 use crate::store::monitors::{self, MonitorRow, MonitorSettings};
-use crate::store::services::{self, NewService};
+use crate::store::services::{self, NewService, ServiceRow};
 
 /// Stores a service with its monitors and returns its id.
 pub fn create(tx: &Tx<'_>, new: &NewService, monitors: &[(MonitorType, MonitorSettings)]) -> Result<String> {
@@ -29,13 +29,18 @@ pub fn update(tx: &Tx<'_>, id: &str, name: &str, description: Option<&str>, seve
 
 /// Deletes a service and all that hangs on it. That of a peer goes with the peer only.
 pub fn delete(tx: &Tx<'_>, id: &str) -> Result<()> {
-    let service = services::get(tx, id)?;
-    if service.managed_by.as_deref() == Some("peer") {
-        return Err(Error::refused(Code::ServiceManaged, "this service stands for a peer: unpair the peer instead"));
-    }
+    refuse_peer(&services::get(tx, id)?)?;
     services::delete(tx, id)?;
     changed(tx, id);
     Ok(())
+}
+
+/// What a peer reports to goes and changes its address with the peer only.
+fn refuse_peer(service: &ServiceRow) -> Result<()> {
+    if service.managed_by.as_deref() != Some("peer") {
+        return Ok(());
+    }
+    Err(Error::refused(Code::ServiceManaged, "this service stands for a peer: unpair the peer instead"))
 }
 
 pub fn add_monitor(tx: &Tx<'_>, service_id: &str, kind: MonitorType, settings: &MonitorSettings) -> Result<MonitorRow> {
@@ -72,11 +77,12 @@ pub fn update_monitor(tx: &Tx<'_>, monitor: &MonitorRow, settings: &MonitorSetti
 /// Removes a monitor; its service may get better by that. The last one stays.
 pub fn remove_monitor(tx: &Tx<'_>, service_id: &str, monitor_id: &str) -> Result<()> {
     let monitor = monitor_of(tx, service_id, monitor_id)?;
+    let service = services::get(tx, service_id)?;
+    refuse_peer(&service)?;
     if monitors::count_of_service(tx, service_id)? <= 1 {
         return Err(Error::refused(Code::LastMonitor, "a service needs at least one monitor"));
     }
     monitors::delete(tx, &monitor.id)?;
-    let service = services::get(tx, service_id)?;
     if service.state != ServiceState::Paused {
         let reason = "a monitor was removed";
         let cause = Cause { trigger: "monitor_removed", failure_type: AlertType::Failure, reason };
@@ -93,6 +99,7 @@ pub fn rotate_token(tx: &Tx<'_>, monitor: &MonitorRow) -> Result<MonitorRow> {
 
 /// Gives a monitor this token, which no other may have.
 pub fn replace_token(tx: &Tx<'_>, monitor: &MonitorRow, token: &str) -> Result<MonitorRow> {
+    refuse_peer(&services::get(tx, &monitor.service_id)?)?;
     if monitors::find_by_token(tx, token)?.is_some_and(|other| other.id != monitor.id) {
         return Err(Error::invalid_field("Token", "another monitor has this token"));
     }

@@ -1,22 +1,20 @@
 //! Webhooks: a service says itself that it failed or recovered.
 
+use super::received;
 use super::transition::{self, Applied, Cause};
 use crate::domain::state::Outcome;
 use crate::domain::{AlertType, EventType};
 use crate::error::Result;
-use crate::signals::Event;
 use crate::store::Tx;
-use crate::store::events::{self, NewEvent};
+use crate::store::events::NewEvent;
 use crate::store::monitors::{self, MonitorRow};
 
 /// Takes a report; `message` is what the caller adds.
 pub fn receive(tx: &Tx<'_>, monitor: &MonitorRow, outcome: Outcome, message: Option<&str>) -> Result<Applied> {
     let kind = EventType::WebhookReceived;
     let success = outcome == Outcome::Success;
-    events::insert(tx, monitor, &NewEvent { kind, success, value: None, out_of_range: false, message }, tx.now)?;
+    received(tx, monitor, &NewEvent { kind, success, value: None, out_of_range: false, message })?;
     monitors::set_check_in(tx, &monitor.id, tx.now, None)?;
-    let (monitor_id, service_id) = (monitor.id.clone(), monitor.service_id.clone());
-    tx.emit(Event::Received { kind, monitor_id, service_id, value: None, at: tx.now });
     let what = if success { "webhook reported recovery" } else { "webhook reported a failure" };
     let reason = message.map_or_else(|| what.to_owned(), |message| format!("{what}: {message}"));
     let cause = Cause { trigger: "webhook", failure_type: AlertType::Failure, reason: &reason };

@@ -199,6 +199,15 @@ impl Reader {
         text.unwrap_or_default()
     }
 
+    /// The field `apiBaseUrl` without a trailing slash; `default` when there is none.
+    pub fn api_base(&mut self, default: &str) -> String {
+        let base = self.text("apiBaseUrl").unwrap_or_else(|| default.to_owned());
+        if let Err(problem) = super::http::target(&base) {
+            self.problem(format!("apiBaseUrl {problem}"));
+        }
+        base.trim_end_matches('/').to_owned()
+    }
+
     pub fn flag(&mut self, name: &str) -> bool {
         match self.fields.remove(name) {
             None => false,
@@ -246,9 +255,12 @@ impl Reader {
         }
     }
 
-    /// `channel` unless something was wrong.
-    pub fn finish<T>(self, channel: T) -> Result<T, Vec<String>> {
-        if self.problems.is_empty() { Ok(channel) } else { Err(self.problems) }
+    /// `channel` unless something was wrong. It is none only when a problem says why.
+    pub fn finish<T>(self, channel: impl Into<Option<T>>) -> Result<T, Vec<String>> {
+        match channel.into() {
+            Some(channel) if self.problems.is_empty() => Ok(channel),
+            _ => Err(self.problems),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::Sha256;
 
 use super::config::{Field, Fields, Reader, plain, secret};
-use super::{Message, Outcome, Sender, format, http, robot};
+use super::{Message, Outcome, Sender, robot};
 use crate::domain::Timestamp;
 
 pub const FIELDS: &[Field] = &[
@@ -46,23 +46,15 @@ impl std::fmt::Debug for DingTalk {
 impl DingTalk {
     pub fn parse(fields: Fields) -> Result<Self, Vec<String>> {
         let mut reader = Reader::new(fields);
-        let given = reader.required("accessToken");
-        // Operators paste the whole address of the robot.
-        let access_token = robot::key_of(&given, "access_token").unwrap_or(given);
-        if access_token.contains(['/', '?', '&', ' ']) {
-            reader.problem("accessToken must be the access_token of the robot's address");
-        }
-        let api_base = reader.text("apiBaseUrl").unwrap_or_else(|| API_BASE.to_owned());
-        if let Err(problem) = http::target(&api_base) {
-            reader.problem(format!("apiBaseUrl {problem}"));
-        }
+        let access_token = robot::key(&mut reader, "accessToken", "access_token");
+        let api_base = reader.api_base(API_BASE);
         let channel = DingTalk {
             access_token,
             secret: reader.text("secret"),
             keyword: reader.text("keyword"),
             at_mobiles: reader.list("atMobiles"),
             at_all: reader.flag("atAll"),
-            api_base: api_base.trim_end_matches('/').to_owned(),
+            api_base,
         };
         reader.finish(channel)
     }
@@ -72,10 +64,7 @@ impl DingTalk {
     }
 
     pub async fn send(&self, sender: &Sender, message: Message<'_>) -> Outcome {
-        let text = match message {
-            Message::Test => format::TEST_TEXT.to_owned(),
-            Message::Alerts(notices) => format::plain_text(notices, MAX_TEXT_BYTES),
-        };
+        let text = robot::text(message, MAX_TEXT_BYTES);
         // A robot that is secured by a keyword drops messages without it.
         let text = match &self.keyword {
             Some(keyword) if !text.contains(keyword) => format!("[{keyword}] {text}"),

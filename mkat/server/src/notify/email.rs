@@ -60,10 +60,8 @@ impl Email {
         });
         let subject_prefix = reader.text("subjectPrefix").unwrap_or_else(|| "[mkat]".to_owned());
         let transport = transport(&mut reader);
-        match (from, transport) {
-            (Ok(from), Some(transport)) => reader.finish(Email { transport, from, to: to.into(), subject_prefix }),
-            _ => reader.finish(None).and_then(|none: Option<Self>| none.ok_or_else(Vec::new)),
-        }
+        let parts = from.ok().zip(transport);
+        reader.finish(parts.map(|(from, transport)| Email { transport, from, to: to.into(), subject_prefix }))
     }
 
     pub fn target(&self) -> String {

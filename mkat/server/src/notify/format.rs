@@ -2,7 +2,7 @@
 
 use super::Notice;
 use super::config::shorten;
-use crate::domain::{AlertType, Severity, Timestamp};
+use crate::domain::{AlertType, Severity};
 
 /// Most alerts in one message.
 pub const GROUP_LIMIT: usize = 20;
@@ -38,7 +38,7 @@ fn single_html(notice: &Notice) -> String {
         severity_symbol(notice.severity),
         severity_word(notice.severity),
         escape_html(&cut_utf16(&notice.message, TELEGRAM_MESSAGE_UNITS)),
-        utc(notice.created_at),
+        notice.created_at.for_people(),
     )
 }
 
@@ -59,7 +59,7 @@ fn group_html(notices: &[Notice]) -> String {
         ));
     }
     if let Some(last) = notices.last() {
-        text.push_str(&format!("\n\n<i>{}</i>", utc(last.created_at)));
+        text.push_str(&format!("\n\n<i>{}</i>", last.created_at.for_people()));
     }
     if notices.iter().any(|notice| notice.possibly_repeated) {
         text.push_str(&format!("\n<i>{REPEATED}</i>"));
@@ -78,7 +78,7 @@ pub fn plain_text(notices: &[Notice], max_bytes: usize) -> String {
             severity_symbol(notice.severity),
             severity_word(notice.severity),
             notice.message,
-            utc(notice.created_at),
+            notice.created_at.for_people(),
         ),
         _ => {
             let lines = notices.iter().map(|notice| {
@@ -144,10 +144,6 @@ pub fn severity_word(severity: Severity) -> &'static str {
     }
 }
 
-pub fn utc(at: Timestamp) -> String {
-    at.to_utc().format("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
 /// The characters that mean something in the Bot API's HTML mode.
 pub fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
@@ -181,6 +177,7 @@ fn cut_bytes(text: &mut String, limit: usize) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::domain::Timestamp;
 
     pub fn notice(kind: AlertType, name: &str, message: &str) -> Notice {
         Notice {

@@ -21,6 +21,13 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+impl Answer {
+    /// Status 200 to 299.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
 /// No answer.
 #[derive(Debug, Clone)]
 pub struct HttpError {
@@ -67,8 +74,7 @@ fn failure(error: reqwest::Error) -> HttpError {
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(seconds)
 }
 
 /// A `retry_after` of an API's answer, in seconds.

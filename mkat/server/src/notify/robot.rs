@@ -1,11 +1,12 @@
-//! What the group robots of DingTalk and WeCom have in common: a JSON post, and an answer whose `errcode` is the verdict.
-//! Must not know either's numbers.
+//! What the group robots of DingTalk and WeCom have in common: a key, a text, a JSON post, and an answer whose `errcode` is
+//! the verdict. Must not know either's numbers.
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::config::{Reader, shorten};
 use super::http::{self, Answer};
-use super::{Outcome, SEND_TIMEOUT, Sender};
+use super::{Message, Outcome, SEND_TIMEOUT, Sender, format};
 
 /// The answer of both robots.
 #[derive(Debug, Deserialize)]
@@ -30,19 +31,37 @@ pub async fn post(
 
 fn verdict(answer: &Answer, judge: impl FnOnce(i64, String) -> Outcome) -> Outcome {
     match serde_json::from_slice::<Verdict>(&answer.body) {
-        Ok(Verdict { errcode: 0, .. }) if (200..300).contains(&answer.status) => Outcome::delivered(),
+        Ok(Verdict { errcode: 0, .. }) if answer.is_success() => Outcome::delivered(),
         Ok(verdict) if verdict.errcode != 0 => {
-            let reason = format!("{} {}", verdict.errcode, super::config::shorten(&verdict.errmsg, 200));
+            let reason = format!("{} {}", verdict.errcode, shorten(&verdict.errmsg, 200));
             judge(verdict.errcode, reason)
         }
         _ => Outcome::retry_after(answer.retry_after, format!("HTTP {}, but not from a robot", answer.status)),
     }
 }
 
-/// The query parameter `name` of the address that an operator copied from the robot's page.
-pub fn key_of(address: &str, name: &str) -> Option<String> {
+/// What a robot is asked to say.
+pub fn text(message: Message<'_>, max_bytes: usize) -> String {
+    match message {
+        Message::Test => format::TEST_TEXT.to_owned(),
+        Message::Alerts(notices) => format::plain_text(notices, max_bytes),
+    }
+}
+
+/// The required field `name`, the robot's key. Operators paste the whole address of the robot, whose query has the key as
+/// `parameter`.
+pub fn key(reader: &mut Reader, name: &str, parameter: &str) -> String {
+    let given = reader.required(name);
+    let key = key_of(&given, parameter).unwrap_or(given);
+    if key.contains(['/', '?', '&', ' ']) {
+        reader.problem(format!("{name} must be the {parameter} of the robot's address"));
+    }
+    key
+}
+
+fn key_of(address: &str, parameter: &str) -> Option<String> {
     let url = reqwest::Url::parse(address).ok()?;
-    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    url.query_pairs().find(|(key, _)| key == parameter).map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]

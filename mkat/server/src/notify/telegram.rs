@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::bot_api::{self, BotApi, BotError, SendMessage};
 use super::config::{Defaults, Field, Fields, Reader, plain, secret};
-use super::{Message, Notice, Outcome, Sender, format, http};
+use super::{Message, Notice, Outcome, Sender, format};
 
 pub const FIELDS: &[Field] =
     &[secret("botToken"), plain("chatId"), plain("messageThreadId"), plain("silent"), plain("apiBaseUrl")];
@@ -54,16 +54,13 @@ impl Telegram {
         if !chat_id.is_empty() && !is_chat(&chat_id) {
             reader.problem("chatId must be a number or @name");
         }
-        let base = reader.text("apiBaseUrl").unwrap_or_else(|| defaults.telegram_api_url.clone());
-        if let Err(problem) = http::target(&base) {
-            reader.problem(format!("apiBaseUrl {problem}"));
-        }
+        let api_base = reader.api_base(&defaults.telegram_api_url);
         let channel = Telegram {
             token,
             chat_id,
             thread_id: reader.integer("messageThreadId", 1..=i64::MAX),
             silent: reader.flag("silent"),
-            api_base: base.trim_end_matches('/').to_owned(),
+            api_base,
         };
         reader.finish(channel)
     }
@@ -164,8 +161,8 @@ fn button(text: &str, data: String) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Channel;
     use super::super::format::tests::notice;
+    use super::super::{Channel, http};
     use super::*;
     use crate::domain::{AlertType, ChannelType};
 

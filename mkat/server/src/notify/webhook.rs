@@ -47,10 +47,7 @@ impl Webhook {
         };
         let secret = reader.text("secret");
         let headers = headers(&mut reader);
-        match url {
-            Some(url) => reader.finish(Webhook { url, secret, headers }),
-            None => reader.finish(None).and_then(|none: Option<Self>| none.ok_or_else(Vec::new)),
-        }
+        reader.finish(url.map(|url| Webhook { url, secret, headers }))
     }
 
     pub fn target(&self) -> String {

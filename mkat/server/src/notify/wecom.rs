@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::config::{Field, Fields, Reader, plain, secret};
-use super::{Message, Outcome, Sender, format, http, robot};
+use super::{Message, Outcome, Sender, robot};
 use crate::domain::token;
 
 pub const FIELDS: &[Field] = &[secret("key"), plain("mentionedList"), plain("mentionedMobiles"), plain("apiBaseUrl")];
@@ -33,21 +33,13 @@ impl std::fmt::Debug for WeCom {
 impl WeCom {
     pub fn parse(fields: Fields) -> Result<Self, Vec<String>> {
         let mut reader = Reader::new(fields);
-        let given = reader.required("key");
-        // Operators paste the whole address of the robot.
-        let key = robot::key_of(&given, "key").unwrap_or(given);
-        if key.contains(['/', '?', '&', ' ']) {
-            reader.problem("key must be the key of the robot's address");
-        }
-        let api_base = reader.text("apiBaseUrl").unwrap_or_else(|| API_BASE.to_owned());
-        if let Err(problem) = http::target(&api_base) {
-            reader.problem(format!("apiBaseUrl {problem}"));
-        }
+        let key = robot::key(&mut reader, "key", "key");
+        let api_base = reader.api_base(API_BASE);
         let channel = WeCom {
             key,
             mentioned: reader.list("mentionedList"),
             mentioned_mobiles: reader.list("mentionedMobiles"),
-            api_base: api_base.trim_end_matches('/').to_owned(),
+            api_base,
         };
         reader.finish(channel)
     }
@@ -57,10 +49,7 @@ impl WeCom {
     }
 
     pub async fn send(&self, sender: &Sender, message: Message<'_>) -> Outcome {
-        let text = match message {
-            Message::Test => format::TEST_TEXT.to_owned(),
-            Message::Alerts(notices) => format::plain_text(notices, MAX_TEXT_BYTES),
-        };
+        let text = robot::text(message, MAX_TEXT_BYTES);
         let Ok(mut url) = reqwest::Url::parse(&format!("{}/cgi-bin/webhook/send", self.api_base)) else {
             return Outcome::permanent("the address is not valid");
         };

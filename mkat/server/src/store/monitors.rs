@@ -5,7 +5,6 @@ use crate::domain::metric::Thresholds;
 use crate::domain::{MonitorState, MonitorType, ThresholdStrategy, Timestamp, token};
 use crate::error::{Code, Error, Result};
 use rusqlite::{Connection, Row, params};
-use subtle::ConstantTimeEq;
 
 #[derive(Debug, Clone)]
 pub struct MonitorRow {
@@ -137,7 +136,7 @@ pub fn get(db: &Connection, id: &str) -> Result<MonitorRow> {
 /// The monitor of a token. The look-up goes by hash and the token itself is compared in constant time.
 pub fn find_by_token(db: &Connection, text: &str) -> Result<Option<MonitorRow>> {
     let found = select(db, "token_hash = ?1", params![&token::sha256(text)[..]])?.pop();
-    Ok(found.filter(|monitor| monitor.token.as_bytes().ct_eq(text.as_bytes()).into()))
+    Ok(found.filter(|monitor| token::same_secret(&monitor.token, text)))
 }
 
 /// Oldest first.
@@ -149,10 +148,6 @@ pub fn of_service(db: &Connection, service_id: &str) -> Result<Vec<MonitorRow>> 
 pub fn of_services(db: &Connection, service_ids: &[String]) -> Result<Vec<MonitorRow>> {
     let ids = serde_json::to_string(service_ids).map_err(Error::internal)?;
     select(db, "service_id IN (SELECT value FROM json_each(?1)) ORDER BY created_at, rowid", [ids])
-}
-
-pub fn of_type(db: &Connection, kind: MonitorType) -> Result<Vec<MonitorRow>> {
-    select(db, "type = ?1", params![kind])
 }
 
 /// Health-check monitors whose next check is due; those of paused services wait. A clock that was set back stops nothing.

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use super::telegram_bot::{self, BotKey};
 use crate::app::App;
 use crate::domain::{ServiceState, Timestamp};
-use crate::engine::{mute, pause};
+
+use crate::engine::{self, mute, pause};
 use crate::error::{Code, Error, Result};
 use crate::notify::bot_api::{BotApi, CallbackQuery, Chat, IncomingMessage, SendMessage, Update, User};
-use crate::notify::format::{escape_html, utc};
-use crate::signals::Event;
+use crate::notify::format::escape_html;
 use crate::store::{Tx, alerts, outbox, services};
 use tokio::sync::OnceCell;
 
@@ -155,8 +155,8 @@ async fn acknowledge(bot: &Bot, ids: Vec<String>, who: &str) -> Result<Pressed> 
         .write(move |tx| {
             let (mut done, mut names, mut before) = (0, Vec::new(), None);
             for id in &ids {
-                let alert = alerts::get(tx, id)?;
-                if acknowledge_one(tx, id, &by)? {
+                let (first, alert) = engine::alerts::acknowledge(tx, id, &by)?;
+                if first {
                     done += 1;
                     names.push(alert.service_name);
                 } else {
@@ -178,15 +178,6 @@ async fn acknowledge(bot: &Bot, ids: Vec<String>, who: &str) -> Result<Pressed> 
     })
 }
 
-fn acknowledge_one(tx: &Tx<'_>, alert_id: &str, by: &str) -> Result<bool> {
-    let alert = alerts::get(tx, alert_id)?;
-    let first = alerts::acknowledge(tx, alert_id, by, tx.now)?;
-    if first {
-        tx.emit(Event::AlertAcknowledged { alert_id: alert.id, service_id: alert.service_id });
-    }
-    Ok(first)
-}
-
 async fn mute_button(bot: &Bot, service_id: String, minutes: i64, who: &str) -> Result<Pressed> {
     let reason = format!("Telegram: {who}");
     let (name, until) = bot
@@ -196,7 +187,7 @@ async fn mute_button(bot: &Bot, service_id: String, minutes: i64, who: &str) -> 
             Ok((name, mute::mute(tx, &service_id, minutes, Some(&reason))?))
         })
         .await?;
-    Ok(Pressed::note(format!("{name} is muted until {}.", utc(until))))
+    Ok(Pressed::note(format!("{name} is muted until {}.", until.for_people())))
 }
 
 /// A message may be a command. Other chats and other texts are ignored silently.
@@ -246,7 +237,9 @@ async fn run(app: &App, name: &str, arguments: String, who: String) -> Result<Op
         }
         "ack" => {
             on_service(app, arguments, "/ack <service>", move |tx, id, name| match alerts::latest(tx, id)? {
-                Some(alert) if acknowledge_one(tx, &alert.id, &who)? => Ok(format!("{name}: acknowledged.")),
+                Some(alert) if engine::alerts::acknowledge(tx, &alert.id, &who)?.0 => {
+                    Ok(format!("{name}: acknowledged."))
+                }
                 Some(_) => Ok(format!("{name}: already acknowledged.")),
                 None => Ok(format!("{name} has no alert.")),
             })
@@ -316,7 +309,7 @@ async fn mute_command(app: &App, arguments: &str, who: &str) -> Result<String> {
     let reason = format!("Telegram: {who}");
     on_service(app, service.trim().to_owned(), USAGE, move |tx, id, name| {
         let until = mute::mute(tx, id, minutes, Some(&reason))?;
-        Ok(format!("{name} is muted until {}.", utc(until)))
+        Ok(format!("{name} is muted until {}.", until.for_people()))
     })
     .await
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::delivery_metrics::DeliveryMetrics;
 use crate::app::App;
+use crate::domain::time::doubled;
 use crate::domain::{ChannelType, Timestamp};
 use crate::error::{Error, Result};
 use crate::liveness::Pulse;
@@ -376,7 +377,7 @@ fn postpone(tx: &Tx<'_>, id: &str, sent: &[Sent]) -> Result<Option<Duration>> {
 /// 1 s, 2 s, 4 s ... 5 min after the first, second ... failure in a row, give or take a fifth.
 fn backoff(failures: i64) -> Duration {
     let doublings = u32::try_from(failures.clamp(1, 20) - 1).unwrap_or(0);
-    let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_RETRY);
+    let wait = doubled(FIRST_RETRY, doublings, LONGEST_RETRY);
     wait.mul_f64(rand::random_range(0.8..1.2)).min(LONGEST_RETRY)
 }
 

@@ -87,7 +87,7 @@ enum Sent {
 
 async fn send(app: &App, url: String, body: &Value) -> Sent {
     match http::exchange(app.http.post(url).json(body), TIMEOUT).await {
-        Ok(answer) if (200..300).contains(&answer.status) => Sent::Taken,
+        Ok(answer) if answer.is_success() => Sent::Taken,
         Ok(answer) if answer.status == 404 => Sent::Forgotten,
         Ok(answer) => Sent::Failed(format!("answered {}", answer.status)),
         Err(error) => Sent::Failed(error.reason),

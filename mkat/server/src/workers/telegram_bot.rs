@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::bot_commands::{self, Bot};
 use crate::app::App;
 use crate::domain::ChannelType;
+use crate::domain::time::doubled;
 use crate::error::Result;
 use crate::liveness::Pulse;
 use crate::notify::bot_api::{self, BotError, Update};
@@ -156,7 +157,7 @@ fn wait_after(error: &BotError, failures: u32) -> Duration {
     if let BotError::Api { retry_after: Some(wait), .. } | BotError::Foreign { retry_after: Some(wait), .. } = error {
         return *wait;
     }
-    first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(longest)
+    doubled(first, failures.saturating_sub(1), longest)
 }
 
 async fn stored_offset(app: &App, key: &BotKey) -> i64 {

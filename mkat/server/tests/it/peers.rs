@@ -59,8 +59,16 @@ async fn two_instances_hear_each_other_and_the_death_of_one_is_noticed() {
     until_state(&alpha, &service_of(&at_alpha), UP).await;
     until_state(&beta, &service_of(&at_beta), UP).await;
 
-    let (status, refused) = alpha.delete(&format!("/api/v1/services/{}", service_of(&at_alpha))).await;
-    assert_eq!((status.as_u16(), &refused["code"]), (409, &json!("SERVICE_MANAGED")));
+    let service_path = format!("/api/v1/services/{}", service_of(&at_alpha));
+    let monitor_path = format!("{service_path}/monitors/{}", id(&service["monitors"][0]));
+    for (status, refused) in [
+        alpha.delete(&service_path).await,
+        alpha.delete(&monitor_path).await,
+        alpha.post(&format!("{monitor_path}/rotate-token"), &json!({})).await,
+        alpha.post(&format!("{monitor_path}/adopt-token"), &json!({"token": "0".repeat(32)})).await,
+    ] {
+        assert_eq!((status.as_u16(), &refused["code"]), (409, &json!("SERVICE_MANAGED")));
+    }
 
     beta.kill();
     until_state(&alpha, &service_of(&at_alpha), DOWN).await;

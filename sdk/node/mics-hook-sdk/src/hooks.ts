@@ -120,9 +120,11 @@ const OPERATIONS: Record<string, Operation> = {
   },
 };
 
-const CONTENT_TYPES = ['', 'application/protobuf', 'application/x-protobuf', 'application/octet-stream'];
 export const CONTENT_TYPE = 'application/protobuf';
-export const DEFAULT_MAX_BODY_BYTES = 2 << 20;
+/** What a request may say that it is; to say nothing is fine, too. */
+export const CONTENT_TYPES = [CONTENT_TYPE, 'application/x-protobuf', 'application/octet-stream'];
+/** The names of the hooks: the last segments of their paths. */
+export const HOOKS = Object.keys(OPERATIONS);
 
 const LATE = Symbol('late');
 
@@ -134,9 +136,12 @@ export function hookOf(path: string): string | undefined {
 
 /** Answers hook requests; never rejects. */
 export class HookDispatcher {
+  /** Longest body that is answered; longer ones need not be read. */
+  readonly maxBodyBytes: number;
   private readonly replays: ReplayCache | undefined;
 
   constructor(private readonly options: MicsHookServerOptions) {
+    this.maxBodyBytes = options.maxBodyBytes ?? (2 << 20);
     this.replays = options.replayCache === false ? undefined : (options.replayCache ?? new MemoryReplayCache());
   }
 
@@ -145,8 +150,8 @@ export class HookDispatcher {
     if (!name) return plain(404, 'no such hook');
     if (http.method !== 'POST') return plain(405, 'POST only');
     const type = (http.contentType ?? '').split(';', 1)[0]!.trim().toLowerCase();
-    if (!CONTENT_TYPES.includes(type)) return plain(415, `need ${CONTENT_TYPE}`);
-    if (http.body.length > (this.options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES)) return plain(413, 'body too large');
+    if (type !== '' && !CONTENT_TYPES.includes(type)) return plain(415, `need ${CONTENT_TYPE}`);
+    if (http.body.length > this.maxBodyBytes) return plain(413, 'body too large');
     try {
       return await this.dispatch(name, OPERATIONS[name]!, http.body);
     } catch (error) {

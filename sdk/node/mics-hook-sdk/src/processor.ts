@@ -71,9 +71,9 @@ export class MicsEventProcessor {
    * fails: then nothing is lost as long as the caller keeps the event.
    */
   async process(tenantId: string, bytes: Uint8Array, beforeRetry?: () => Promise<void>): Promise<ProcessResult> {
-    const tenantSecret = await this.options.tenantSecretProvider(tenantId);
-    if (!tenantSecret?.trim() && (this.options.requireSign ?? true)) return dead('unknown tenant');
     const requireSign = this.options.requireSign ?? true;
+    const tenantSecret = await this.options.tenantSecretProvider(tenantId);
+    if (!tenantSecret?.trim() && requireSign) return dead('unknown tenant');
     const verified = decodeAndVerifyMqEvent(bytes, { tenantSecret: tenantSecret ?? '', requireSign });
     if (!verified.ok) return dead(verified.reason);
     const { event } = verified;

@@ -1,14 +1,14 @@
 /** The hooks behind Node's http server, Express and Fastify. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HookHttpResponse, MicsHookServerOptions } from './hooks.js';
-import { CONTENT_TYPE, DEFAULT_MAX_BODY_BYTES, HookDispatcher, hookOf } from './hooks.js';
+import { CONTENT_TYPE, CONTENT_TYPES, HookDispatcher, hookOf, HOOKS } from './hooks.js';
 
 /** For `http.createServer`. Answers 404 for other paths; never rejects. */
 export function createMicsHookServer(
   options: MicsHookServerOptions,
 ): (req: IncomingMessage, res: ServerResponse) => Promise<void> {
   const dispatcher = new HookDispatcher(options);
-  return (req, res) => serve(dispatcher, options, req, res);
+  return (req, res) => serve(dispatcher, req, res);
 }
 
 /** For `app.use(...)`, before any body parser. Other paths go on to the next middleware. */
@@ -18,7 +18,7 @@ export function micsHookExpress(
   const dispatcher = new HookDispatcher(options);
   return (req, res, next) => {
     if (!hookOf(req.url ?? '')) return next();
-    serve(dispatcher, options, req, res).catch(next);
+    serve(dispatcher, req, res).catch(next);
   };
 }
 
@@ -31,12 +31,11 @@ interface FastifyLike {
 /** For `app.register(...)`, with a `prefix` if you like. The four paths only; other routes keep their parsers. */
 export function micsHookFastify(options: MicsHookServerOptions): (fastify: any) => Promise<void> {
   const dispatcher = new HookDispatcher(options);
-  const bodyLimit = options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
+  const bodyLimit = dispatcher.maxBodyBytes;
   return async (fastify: FastifyLike) => {
-    const types = [CONTENT_TYPE, 'application/x-protobuf', 'application/octet-stream'];
     const raw = (_: unknown, body: Buffer, done: (error: null, body: Buffer) => void): void => done(null, body);
-    fastify.addContentTypeParser(types, { parseAs: 'buffer', bodyLimit }, raw);
-    for (const path of ['/auth', '/check-message', '/get-group-members', '/get-offline-messages']) {
+    fastify.addContentTypeParser(CONTENT_TYPES, { parseAs: 'buffer', bodyLimit }, raw);
+    for (const path of HOOKS.map((hook) => `/${hook}`)) {
       fastify.post(path, { bodyLimit }, async (request: any, reply: any) => {
         const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
         const contentType = request.headers['content-type'];
@@ -49,13 +48,11 @@ export function micsHookFastify(options: MicsHookServerOptions): (fastify: any) 
 
 async function serve(
   dispatcher: HookDispatcher,
-  options: MicsHookServerOptions,
   req: IncomingMessage & { body?: unknown },
   res: ServerResponse,
 ): Promise<void> {
-  const limit = options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
   // A body parser may have been here before: raw bytes are as good, anything else is too late.
-  const body = req.body instanceof Uint8Array ? req.body : await readBody(req, limit);
+  const body = req.body instanceof Uint8Array ? req.body : await readBody(req, dispatcher.maxBodyBytes);
   if (body === 'gone') return;
   const { method = '', url: path = '' } = req;
   const contentType = req.headers['content-type'];

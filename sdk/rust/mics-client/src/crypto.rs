@@ -84,7 +84,7 @@ impl MessageCrypto for AesGcmMessageCrypto {
         if envelope.is_empty() {
             return Ok(Vec::new());
         }
-        if envelope.len() <= HEADER || envelope[0] != VERSION {
+        if envelope.len() < HEADER || envelope[0] != VERSION {
             return Err(CryptoError::Envelope);
         }
         let (nonce, tag) = (&envelope[1..=NONCE], &envelope[1 + NONCE..HEADER]);
@@ -139,6 +139,15 @@ mod tests {
     }
 
     #[test]
+    fn the_shortest_envelope_holds_an_empty_body() {
+        for len in [16, 24, 32] {
+            let envelope = crypto(len).seal(&[7; NONCE], b"").unwrap();
+            assert_eq!(envelope.len(), 29);
+            assert_eq!(crypto(len).decrypt(&envelope).unwrap(), b"");
+        }
+    }
+
+    #[test]
     fn wrong_keys_versions_lengths_and_changed_bytes_are_refused() {
         for len in [0, 15, 31, 33] {
             assert_eq!(AesGcmMessageCrypto::new(&vec![0; len]).err(), Some(CryptoError::KeyLength), "{len}");
@@ -147,7 +156,8 @@ mod tests {
         let mut version = good.clone();
         version[0] = 2;
         assert_eq!(crypto(16).decrypt(&version), Err(CryptoError::Envelope));
-        assert_eq!(crypto(16).decrypt(&good[..HEADER]), Err(CryptoError::Envelope));
+        assert_eq!(crypto(16).decrypt(&good[..HEADER - 1]), Err(CryptoError::Envelope));
+        assert_eq!(crypto(16).decrypt(&good[..HEADER]), Err(CryptoError::Authentication));
         let mut changed = good.clone();
         changed[HEADER] ^= 1;
         assert_eq!(crypto(16).decrypt(&changed), Err(CryptoError::Authentication));

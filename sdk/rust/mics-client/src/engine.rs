@@ -172,8 +172,7 @@ impl Engine {
                     return Ended::Stopped;
                 }
                 Some(lost) => {
-                    // Gives our half of a close handshake a chance to go out; on a broken link it fails at once.
-                    let _ = timeout(Duration::from_millis(200), ws.next()).await;
+                    link::answer_close(&mut ws).await;
                     return lost;
                 }
             }
@@ -194,15 +193,14 @@ impl Engine {
             }
             worked = true;
         }
+        let broken = |reason: String| Poll::Ready(Turn::End(Ended::Lost(CloseInfo::broken(reason))));
         if let Err(e) = self.poll_write(ws, cx) {
-            return Poll::Ready(Turn::End(Ended::Lost(CloseInfo::broken(e.to_string()))));
+            return broken(e.to_string());
         }
         match ws.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(message))) => return Poll::Ready(Turn::Frame(message)),
-            Poll::Ready(Some(Err(e))) => {
-                return Poll::Ready(Turn::End(Ended::Lost(CloseInfo::broken(e.to_string()))));
-            }
-            Poll::Ready(None) => return Poll::Ready(Turn::End(Ended::Lost(CloseInfo::broken("connection ended")))),
+            Poll::Ready(Some(Err(e))) => return broken(e.to_string()),
+            Poll::Ready(None) => return broken("connection ended".to_owned()),
             Poll::Pending => {}
         }
         if self.timer.as_mut().poll(cx).is_ready() {

@@ -38,8 +38,7 @@ async fn await_session(mut ws: Ws) -> Result<Link, MicsError> {
         let bytes = match ws.next().await {
             Some(Ok(Message::Binary(bytes))) => bytes,
             Some(Ok(Message::Close(frame))) => {
-                // Reading on sends our half of the close handshake; the outcome changes nothing.
-                let _ = tokio::time::timeout(std::time::Duration::from_millis(200), ws.next()).await;
+                answer_close(&mut ws).await;
                 return Err(MicsError::Closed(close_info(frame)));
             }
             Some(Ok(_)) => continue,
@@ -84,6 +83,11 @@ pub(crate) async fn re_establish(
             }
         }
     }
+}
+
+/// Reading on sends our half of a close handshake; the outcome changes nothing. On a broken link it fails at once.
+pub(crate) async fn answer_close(ws: &mut Ws) {
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(200), ws.next()).await;
 }
 
 /// Reads a close frame; 1005 stands for "no code given".

@@ -19,7 +19,6 @@ pub mod sign;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
-mod wire;
 
 pub use handler::HookHandler;
 pub use mics_proto;

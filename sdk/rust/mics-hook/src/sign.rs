@@ -4,9 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use mics_proto::hook::HookMeta;
+use mics_proto::wire;
 use sha2::Sha256;
-
-use crate::wire;
 
 const META: u64 = 1;
 const META_SIGN: u64 = 4;

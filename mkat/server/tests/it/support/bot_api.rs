@@ -112,6 +112,12 @@ impl FakeBotApi {
         self.shared.news.notify_waiters();
     }
 
+    /// Whether every update was confirmed. Only a poll that comes after the last answer does that, and it then waits for
+    /// news: so the bot's own poller is connected.
+    pub fn all_confirmed(&self) -> bool {
+        self.shared.lock().updates.values().all(VecDeque::is_empty)
+    }
+
     pub fn set(&self, chat: &str, mode: ChatMode) {
         self.shared.lock().chats.insert(chat.to_owned(), mode);
     }

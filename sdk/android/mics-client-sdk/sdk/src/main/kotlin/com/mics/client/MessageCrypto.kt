@@ -40,7 +40,7 @@ public class AesGcmMessageCrypto(key: ByteArray) : MessageCrypto {
     /** @throws GeneralSecurityException when this is no envelope, has another key, or was changed. */
     override fun decrypt(ciphertext: ByteArray): ByteArray {
         if (ciphertext.isEmpty()) return ciphertext
-        if (ciphertext.size <= HEADER || ciphertext[0] != VERSION) {
+        if (ciphertext.size < HEADER || ciphertext[0] != VERSION) {
             throw GeneralSecurityException("body is not an encryption envelope")
         }
         val cipher = cipher(Cipher.DECRYPT_MODE, ciphertext.copyOfRange(1, 1 + NONCE))

@@ -1,6 +1,7 @@
 package com.mics.client
 
 import com.mics.contracts.message.v1.MessageRequest
+import java.security.GeneralSecurityException
 import java.time.Duration
 import kotlin.random.Random
 import org.junit.jupiter.api.Assertions.assertEquals
@@ -125,5 +126,14 @@ class PartsTest {
         }
         val crypto = AesGcmMessageCrypto(ByteArray(32))
         assertNotEquals(hex(crypto.encrypt(ByteArray(1))), hex(crypto.encrypt(ByteArray(1))), "every body has its own nonce")
+    }
+
+    @Test
+    fun `the shortest envelope holds an empty body`() {
+        val crypto = AesGcmMessageCrypto(ByteArray(32))
+        val envelope = crypto.seal(ByteArray(12), ByteArray(0))
+        assertEquals(29, envelope.size)
+        assertEquals(0, crypto.decrypt(envelope).size)
+        assertThrows(GeneralSecurityException::class.java) { crypto.decrypt(envelope.copyOf(28)) }
     }
 }

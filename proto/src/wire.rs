@@ -1,10 +1,10 @@
 //! Takes single fields out of protobuf bytes as they were received. Signatures are checked over the rest, so that fields
 //! which this version does not know stay covered and do no harm.
 
-use mics_proto::prost::encoding::{decode_varint, encode_varint};
+use prost::encoding::{decode_varint, encode_varint};
 
 /// `message` without the top-level field `number`, everything else as it came; none when it is no protobuf.
-pub(crate) fn without_field(message: &[u8], number: u64) -> Option<Vec<u8>> {
+pub fn without_field(message: &[u8], number: u64) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(message.len());
     for field in fields(message) {
         let field = field?;
@@ -16,7 +16,7 @@ pub(crate) fn without_field(message: &[u8], number: u64) -> Option<Vec<u8>> {
 }
 
 /// `message` without field `inner` of its sub-message `outer`.
-pub(crate) fn without_nested_field(message: &[u8], outer: u64, inner: u64) -> Option<Vec<u8>> {
+pub fn without_nested_field(message: &[u8], outer: u64, inner: u64) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(message.len());
     for field in fields(message) {
         let field = field?;
