@@ -13,13 +13,18 @@ import { CheckField } from './ui/fields';
 
 export function ChannelRow({ contact, channel }: { contact: Contact; channel: Channel }) {
   const [dialog, setDialog] = useState<'edit' | 'remove' | null>(null);
+  /** What was just clicked, until the server's answer is read: a mutation's own state comes a tick late, and the box would flip back. */
+  const [wanted, setWanted] = useState<boolean | null>(null);
   const client = useQueryClient();
   const path = `/contacts/${contact.id}/channels/${channel.id}`;
   const refresh = () => client.invalidateQueries({ queryKey: ['contacts'] });
   const test = useMutation({ mutationFn: () => api.post<{ success: boolean; message: string }>(`${path}/test`), onSettled: refresh });
   const enable = useMutation({
     mutationFn: (isEnabled: boolean) => api.put(path, { configuration: channel.configuration, isEnabled }),
-    onSettled: refresh,
+    onSettled: async () => {
+      await refresh();
+      setWanted(null);
+    },
   });
   const remove = useMutation({
     mutationFn: () => api.delete(path),
@@ -36,7 +41,13 @@ export function ChannelRow({ contact, channel }: { contact: Contact; channel: Ch
         <span className="min-w-0 flex-1 basis-48 break-words font-medium">
           {name} {channel.isManaged && <Badge>from the environment</Badge>}
         </span>
-        <CheckField label="Enabled" checked={enable.isPending ? enable.variables : channel.isEnabled} onChange={(on) => enable.mutate(on)} />
+        <CheckField
+          label="Enabled" checked={wanted ?? channel.isEnabled}
+          onChange={(on) => {
+            setWanted(on);
+            enable.mutate(on);
+          }}
+        />
         <Button onClick={() => test.mutate()} disabled={test.isPending} aria-label={`Send a test to ${name}`}><Send aria-hidden size={16} /> Test</Button>
         {!channel.isManaged && (
           <>
