@@ -92,6 +92,7 @@ test('a contact with a channel: added, tested, changed with its secret kept, rem
   await dialog.getByRole('button', { name: 'Rename' }).click();
   await page.getByRole('button', { name: 'Delete Day shift' }).click();
   await dialog.getByRole('button', { name: 'Delete' }).click();
+  await dialog.waitFor({ state: 'detached' }); // until then the dialog hides everything behind it from roles
   await page.getByRole('button', { name: 'Delete Day shift' }).waitFor({ state: 'detached' });
   assert.deepEqual((await server.api('GET', '/api/v1/contacts')).map((one) => one.isDefault), [true]);
 });
