@@ -23,13 +23,17 @@ pub struct RateWindow {
 impl RateWindow {
     /// Counts one attempt in `unix_second`. `max` 0 = unlimited. A new second starts from nothing.
     pub fn admit(&mut self, unix_second: u64, max: u32) -> Result<(), RateExceeded> {
-        let behind = self.second.saturating_sub(unix_second);
-        if unix_second > self.second || behind > CLOCK_SLACK_S {
+        if is_another(self.second, unix_second) {
             *self = RateWindow { second: unix_second, attempts: 0 };
         }
         self.attempts = self.attempts.saturating_add(1);
         if max == 0 || self.attempts <= max { Ok(()) } else { Err(RateExceeded { current: self.attempts, max }) }
     }
+}
+
+/// Whether the clock shows another window than the one being counted: a later one, or the clock was set back.
+fn is_another(counted: u64, unix_second: u64) -> bool {
+    unix_second > counted || counted - unix_second > CLOCK_SLACK_S
 }
 
 /// A node's part of a limit that all nodes share: taken from the common one in slices, so that most messages need not ask.
@@ -45,8 +49,8 @@ pub struct Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spend {
     Granted,
-    /// Ask the common limit for this many, then [`Budget::grant`].
-    Ask(u32),
+    /// Ask the common limit for this many, then [`Budget::grant`] them for this second.
+    Ask { want: u32, second: u64 },
     Exhausted,
 }
 
@@ -55,8 +59,10 @@ impl Budget {
     const SLICES: u32 = 32;
     const MAX_SLICE: u32 = 256;
 
+    /// A message that read the clock before its turn came lives on the budget of the second that has begun meanwhile:
+    /// were it to go back, what was taken for that second would be lost, and with it the tenant's limit.
     pub fn spend(&mut self, unix_second: u64, max: u32) -> Spend {
-        if unix_second != self.second {
+        if is_another(self.second, unix_second) {
             *self = Budget { second: unix_second, ..Budget::default() };
         }
         if self.left > 0 {
@@ -66,13 +72,13 @@ impl Budget {
         if self.exhausted {
             return Spend::Exhausted;
         }
-        Spend::Ask((max / Self::SLICES).clamp(1, Self::MAX_SLICE))
+        Spend::Ask { want: (max / Self::SLICES).clamp(1, Self::MAX_SLICE), second: self.second }
     }
 
-    /// The common limit's answer to an `Ask` of `unix_second`; true when the asking message may go.
-    pub fn grant(&mut self, unix_second: u64, asked: u32, granted: u32) -> bool {
-        if unix_second == self.second {
-            self.exhausted |= granted < asked;
+    /// The common limit's answer to an `Ask`; true when the asking message may go.
+    pub fn grant(&mut self, second: u64, wanted: u32, granted: u32) -> bool {
+        if second == self.second {
+            self.exhausted |= granted < wanted;
             self.left = self.left.saturating_add(granted.saturating_sub(1));
         }
         granted > 0
@@ -94,11 +100,11 @@ mod tests {
                 passed += u32::from(match node.spend(5, max) {
                     Spend::Granted => true,
                     Spend::Exhausted => false,
-                    Spend::Ask(want) => {
+                    Spend::Ask { want, second } => {
                         asked += 1;
                         let got = want.min(common);
                         common -= got;
-                        node.grant(5, want, got)
+                        node.grant(second, want, got)
                     }
                 });
             }
@@ -110,13 +116,26 @@ mod tests {
     #[test]
     fn a_budget_does_not_outlive_its_second() {
         let mut budget = Budget::default();
-        assert_eq!(budget.spend(1, 64), Spend::Ask(2));
+        let ask = |second| Spend::Ask { want: 2, second };
+        assert_eq!(budget.spend(1, 64), ask(1));
         assert!(budget.grant(1, 2, 2));
-        assert_eq!(budget.spend(2, 64), Spend::Ask(2));
+        assert_eq!(budget.spend(2, 64), ask(2));
         assert!(budget.grant(1, 2, 1), "late, but granted");
-        assert_eq!(budget.spend(2, 64), Spend::Ask(2));
+        assert_eq!(budget.spend(2, 64), ask(2));
         assert!(!budget.grant(2, 2, 0));
-        assert_eq!((budget.spend(2, 64), budget.spend(3, 64)), (Spend::Exhausted, Spend::Ask(2)));
+        assert_eq!((budget.spend(2, 64), budget.spend(3, 64)), (Spend::Exhausted, ask(3)));
+    }
+
+    #[test]
+    fn messages_that_waited_into_the_next_second_do_not_throw_its_budget_away() {
+        let mut budget = Budget::default();
+        assert_eq!(budget.spend(7, 320), Spend::Ask { want: 10, second: 7 });
+        assert!(budget.grant(7, 10, 10));
+        for second in [6, 7, 6, 5, 7, 6, 5, 7, 6] {
+            assert_eq!(budget.spend(second, 320), Spend::Granted, "of second {second}");
+        }
+        assert_eq!(budget.spend(6, 320), Spend::Ask { want: 10, second: 7 });
+        assert_eq!(budget.spend(4, 320), Spend::Ask { want: 10, second: 4 }, "the clock was set back");
     }
 
     fn admitted(window: &mut RateWindow, second: u64, max: u32, attempts: usize) -> usize {

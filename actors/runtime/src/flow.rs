@@ -182,7 +182,7 @@ async fn shared_rate(from: &Sender, guards: &Guards, second: u64, max: u32) -> R
     let spend = || guards.budget.lock().unwrap_or_else(PoisonError::into_inner).spend(second, max);
     let mut spent = spend();
     let mut _asking = None;
-    if matches!(spent, Spend::Ask(_)) {
+    if matches!(spent, Spend::Ask { .. }) {
         // One question at a time: the others live on its answer.
         _asking = Some(guards.asking.lock().await);
         spent = spend();
@@ -190,7 +190,7 @@ async fn shared_rate(from: &Sender, guards: &Guards, second: u64, max: u32) -> R
     let granted = match spent {
         Spend::Granted => true,
         Spend::Exhausted => false,
-        Spend::Ask(want) => match from.node.directory.take_budget(&from.tenant.id, want, max).await {
+        Spend::Ask { want, second } => match from.node.directory.take_budget(&from.tenant.id, want, max).await {
             Ok(got) => guards.budget.lock().unwrap_or_else(PoisonError::into_inner).grant(second, want, got),
             Err(_) => {
                 from.node.metrics.redis_fallback_total.with_label_values(&[&*from.tenant.id, "rate_limit"]).inc();
