@@ -37,7 +37,7 @@ fn is_another(counted: u64, unix_second: u64) -> bool {
 }
 
 /// A node's part of a limit that all nodes share: taken from the common one in slices, so that most messages need not ask.
-/// What a node took and did not use is nobody's: the limit is never exceeded, and may be missed by a slice per node.
+/// What a node took and did not use is nobody's: the limit is never exceeded, and may be missed by two slices per node.
 #[derive(Debug, Default)]
 pub struct Budget {
     second: u64,
@@ -49,9 +49,16 @@ pub struct Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spend {
     Granted,
-    /// Ask the common limit for this many, then [`Budget::grant`] them for this second.
-    Ask { want: u32, second: u64 },
+    /// Nothing is left: [`Budget::wanted`] tells what to ask for.
+    Empty,
     Exhausted,
+}
+
+/// What to take from the common limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slice {
+    pub second: u64,
+    pub want: u32,
 }
 
 impl Budget {
@@ -61,7 +68,7 @@ impl Budget {
 
     /// A message that read the clock before its turn came lives on the budget of the second that has begun meanwhile:
     /// were it to go back, what was taken for that second would be lost, and with it the tenant's limit.
-    pub fn spend(&mut self, unix_second: u64, max: u32) -> Spend {
+    pub fn spend(&mut self, unix_second: u64) -> Spend {
         if is_another(self.second, unix_second) {
             *self = Budget { second: unix_second, ..Budget::default() };
         }
@@ -69,25 +76,30 @@ impl Budget {
             self.left -= 1;
             return Spend::Granted;
         }
-        if self.exhausted {
-            return Spend::Exhausted;
-        }
-        Spend::Ask { want: (max / Self::SLICES).clamp(1, Self::MAX_SLICE), second: self.second }
+        if self.exhausted { Spend::Exhausted } else { Spend::Empty }
     }
 
-    /// The common limit's answer to an `Ask`; true when the asking message may go.
-    pub fn grant(&mut self, second: u64, wanted: u32, granted: u32) -> bool {
-        if second == self.second {
-            self.exhausted |= granted < wanted;
-            self.left = self.left.saturating_add(granted.saturating_sub(1));
+    /// What to ask for, once less than half a slice is left: the answer should be there before the rest is spent.
+    pub fn wanted(&self, max: u32) -> Option<Slice> {
+        let want = (max / Self::SLICES).clamp(1, Self::MAX_SLICE);
+        let low = self.left == 0 || self.left < want / 2;
+        (low && !self.exhausted).then_some(Slice { second: self.second, want })
+    }
+
+    /// The common limit's answer.
+    pub fn grant(&mut self, slice: Slice, granted: u32) {
+        if slice.second == self.second {
+            self.exhausted |= granted < slice.want;
+            self.left = self.left.saturating_add(granted);
         }
-        granted > 0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: u64 = 7;
 
     #[test]
     fn nodes_that_share_a_limit_never_exceed_it_and_seldom_ask() {
@@ -97,45 +109,59 @@ mod tests {
             let mut passed = 0;
             for n in 0..3 * max as usize + 30 {
                 let node = &mut nodes[n % 3];
-                passed += u32::from(match node.spend(5, max) {
-                    Spend::Granted => true,
-                    Spend::Exhausted => false,
-                    Spend::Ask { want, second } => {
-                        asked += 1;
-                        let got = want.min(common);
-                        common -= got;
-                        node.grant(second, want, got)
-                    }
-                });
+                let mut spent = node.spend(SECOND);
+                if let Some(slice) = node.wanted(max) {
+                    asked += 1;
+                    let got = slice.want.min(common);
+                    common -= got;
+                    node.grant(slice, got);
+                }
+                if spent == Spend::Empty {
+                    spent = node.spend(SECOND);
+                }
+                passed += u32::from(spent == Spend::Granted);
             }
             assert_eq!(passed, max, "all of it and no more");
-            assert!(asked <= 3 + max.min(64), "asked {asked} times for {max}");
+            assert!(asked <= 6 + max.min(64), "asked {asked} times for {max}");
         }
     }
 
     #[test]
     fn a_budget_does_not_outlive_its_second() {
         let mut budget = Budget::default();
-        let ask = |second| Spend::Ask { want: 2, second };
-        assert_eq!(budget.spend(1, 64), ask(1));
-        assert!(budget.grant(1, 2, 2));
-        assert_eq!(budget.spend(2, 64), ask(2));
-        assert!(budget.grant(1, 2, 1), "late, but granted");
-        assert_eq!(budget.spend(2, 64), ask(2));
-        assert!(!budget.grant(2, 2, 0));
-        assert_eq!((budget.spend(2, 64), budget.spend(3, 64)), (Spend::Exhausted, ask(3)));
+        let slice = |second| Some(Slice { second, want: 2 });
+        assert_eq!((budget.spend(1), budget.wanted(64)), (Spend::Empty, slice(1)));
+        budget.grant(Slice { second: 1, want: 2 }, 2);
+        assert_eq!((budget.spend(1), budget.wanted(64)), (Spend::Granted, None));
+        assert_eq!((budget.spend(2), budget.wanted(64)), (Spend::Empty, slice(2)));
+        budget.grant(Slice { second: 1, want: 2 }, 1);
+        assert_eq!(budget.spend(2), Spend::Empty, "too late");
+        budget.grant(Slice { second: 2, want: 2 }, 0);
+        assert_eq!((budget.spend(2), budget.wanted(64)), (Spend::Exhausted, None));
+        assert_eq!((budget.spend(3), budget.wanted(64)), (Spend::Empty, slice(3)));
+    }
+
+    #[test]
+    fn more_is_wanted_before_the_rest_is_spent() {
+        let mut budget = Budget::default();
+        assert_eq!(budget.spend(SECOND), Spend::Empty);
+        budget.grant(Slice { second: SECOND, want: 10 }, 10);
+        for left in (0..10).rev() {
+            assert_eq!(budget.spend(SECOND), Spend::Granted);
+            assert_eq!(budget.wanted(320).is_some(), left < 5, "{left} left");
+        }
     }
 
     #[test]
     fn messages_that_waited_into_the_next_second_do_not_throw_its_budget_away() {
         let mut budget = Budget::default();
-        assert_eq!(budget.spend(7, 320), Spend::Ask { want: 10, second: 7 });
-        assert!(budget.grant(7, 10, 10));
+        assert_eq!(budget.spend(7), Spend::Empty);
+        budget.grant(Slice { second: 7, want: 10 }, 9);
         for second in [6, 7, 6, 5, 7, 6, 5, 7, 6] {
-            assert_eq!(budget.spend(second, 320), Spend::Granted, "of second {second}");
+            assert_eq!(budget.spend(second), Spend::Granted, "of second {second}");
         }
-        assert_eq!(budget.spend(6, 320), Spend::Ask { want: 10, second: 7 });
-        assert_eq!(budget.spend(4, 320), Spend::Ask { want: 10, second: 4 }, "the clock was set back");
+        assert_eq!(budget.spend(6), Spend::Exhausted);
+        assert_eq!(budget.spend(4), Spend::Empty, "the clock was set back");
     }
 
     fn admitted(window: &mut RateWindow, second: u64, max: u32, attempts: usize) -> usize {

@@ -11,7 +11,7 @@ use mics_domain::event::EventType;
 use mics_domain::message::{Ack, Kind, Message};
 use mics_domain::policy::{self, HookOp, check_verdict};
 use mics_domain::ports::Route;
-use mics_domain::rate::{RateExceeded, Spend};
+use mics_domain::rate::RateExceeded;
 use mics_domain::trace::{SpanKind, TraceParent, Traced};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ use crate::roster::Roster;
 use crate::router::Freshness;
 use crate::sender::Sender;
 use crate::session::Turn;
-use crate::tenant::Guards;
+use crate::tenant::{Guards, Question, Unanswered};
 
 /// Carries one message from its sender's frame to its recipients, and returns its ack. Messages of one session run beside
 /// each other up to their turn; from there on in the order received.
@@ -179,26 +179,23 @@ fn own_rate(guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> 
 }
 
 async fn shared_rate(from: &Sender, guards: &Guards, second: u64, max: u32) -> Result<(), RateExceeded> {
-    let spend = || guards.budget.lock().unwrap_or_else(PoisonError::into_inner).spend(second, max);
-    let mut spent = spend();
-    let mut _asking = None;
-    if matches!(spent, Spend::Ask { .. }) {
-        // One question at a time: the others live on its answer.
-        _asking = Some(guards.asking.lock().await);
-        spent = spend();
-    }
-    let granted = match spent {
-        Spend::Granted => true,
-        Spend::Exhausted => false,
-        Spend::Ask { want, second } => match from.node.directory.take_budget(&from.tenant.id, want, max).await {
-            Ok(got) => guards.budget.lock().unwrap_or_else(PoisonError::into_inner).grant(second, want, got),
-            Err(_) => {
-                from.node.metrics.redis_fallback_total.with_label_values(&[&*from.tenant.id, "rate_limit"]).inc();
-                return own_rate(guards, second, max);
+    let tenant = &from.tenant.id;
+    let ask = |question: Question| {
+        let (node, tenant) = (from.node.clone(), tenant.clone());
+        actix_rt::spawn(async move {
+            if let Ok(granted) = node.directory.take_budget(&tenant, question.want(), max).await {
+                question.answer(granted);
             }
-        },
+        });
     };
-    if granted { Ok(()) } else { Err(RateExceeded { current: max, max }) }
+    match guards.shared_qps.spend(second, max, ask).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(RateExceeded { current: max, max }),
+        Err(Unanswered) => {
+            from.node.metrics.redis_fallback_total.with_label_values(&[&**tenant, "rate_limit"]).inc();
+            own_rate(guards, second, max)
+        }
+    }
 }
 
 /// A message id that is being worked on. Unsettled, it is forgotten, so that a retry is a fresh attempt.

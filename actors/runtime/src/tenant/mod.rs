@@ -6,6 +6,7 @@ mod actor;
 mod all;
 mod message;
 mod sessions;
+mod shared_rate;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
@@ -16,7 +17,7 @@ use mics_domain::delivery::DeliveryId;
 use mics_domain::message::Ack;
 use mics_domain::policy::{HookOp, HookOverrides, HookPolicy, resolve};
 use mics_domain::ports::HookTarget;
-use mics_domain::rate::{Budget, RateWindow};
+use mics_domain::rate::RateWindow;
 use mics_domain::recent::Recent;
 use mics_domain::roster::Lists;
 use mics_domain::tenant::{Secret, TenantConfig};
@@ -31,6 +32,7 @@ use crate::settings::{DEDUP_WINDOW, TenantSettings};
 pub use all::{TenantChange, Tenants};
 pub use message::TenantMsg;
 pub use sessions::{Outrun, SessionRef, Sessions};
+pub use shared_rate::{Question, SharedRate, Unanswered};
 
 /// Deliveries of other nodes that are remembered.
 const FORWARDED: usize = 65_536;
@@ -41,10 +43,8 @@ pub(crate) const LISTED_MEMBERS: usize = 200_000;
 /// What a supervisor owns and hands out. A new supervisor brings new ones.
 pub struct Guards {
     pub qps: Mutex<RateWindow>,
-    /// This node's part of the rate that all nodes share.
-    pub budget: Mutex<Budget>,
-    /// Held by whoever asks for more of it.
-    pub asking: tokio::sync::Mutex<()>,
+    /// The same, where nodes share it.
+    pub shared_qps: Arc<SharedRate>,
     pub dedup: Mutex<Dedup<oneshot::Sender<Ack>>>,
     gates: [Gate; 4],
     pub lists: Mutex<Lists>,
@@ -56,8 +56,7 @@ impl Guards {
     fn new(dedup_max_records: usize) -> Self {
         Guards {
             qps: Mutex::default(),
-            budget: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+            shared_qps: Arc::default(),
             dedup: Mutex::new(Dedup::new(dedup_max_records, DEDUP_WINDOW.as_millis() as u64)),
             gates: HookOp::ALL.map(Gate::new),
             lists: Mutex::new(Lists::new(LISTED_GROUPS, LISTED_MEMBERS)),
