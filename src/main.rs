@@ -98,9 +98,12 @@ fn gateway(mode: Mode, arguments: Vec<String>) -> ExitCode {
         }
         tracing::info!(address = %running.address, "listening");
         running.reloader.watch();
-        stop_signal().await;
+        let code = tokio::select! {
+            () = stop_signal() => ExitCode::SUCCESS,
+            () = running.node.gave_up() => ExitCode::FAILURE,
+        };
         running.stop().await;
-        ExitCode::SUCCESS
+        code
     })
 }
 

@@ -242,3 +242,24 @@ fn what_was_kept_for_a_tenant_that_comes_back_is_brought_where_its_homes_are_now
         assert_eq!(others[n % 2].connect("t1", user, "d").ids(3), ids(0..3), "{user}");
     }
 }
+
+#[test]
+fn of_two_nodes_with_one_id_the_one_that_came_later_leaves() {
+    let cluster = Cluster::default();
+    let nodes = cluster.start(2, |setup| setup);
+    // Longer than a newcomer counts as one.
+    std::thread::sleep(Duration::from_secs(11));
+    let mut bob = nodes[0].connect("t1", "bob", "d");
+    let mut sender = nodes[1].connect("t1", "s", "d");
+    let mut setup = Setup { cluster: Some(cluster.clone()), ..Setup::default() };
+    setup.settings.endpoint = "http://copy.example".into();
+    let copy = setup.start();
+    assert_eq!(copy.node.id, nodes[0].node.id);
+    wait_until("the copy has left", || copy.node.drained());
+    assert!(!nodes[0].node.draining());
+    // Nobody was sent away for it, and what the copy's coming disturbed heals.
+    let me = nodes[0].node.members.me().clone();
+    wait_until("the first one is back", || nodes[1].node.members.live().contains(&me));
+    send_all(&mut sender, "bob", 0..10);
+    assert_eq!(bob.ids(10), ids(0..10));
+}

@@ -18,7 +18,7 @@ use mics_domain::ports::{Directory, EventRefused, EventSink, Hooks, Peer, PeerLi
 use mics_domain::trace::Tracer;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::{Notify, OnceCell, oneshot};
 use tokio::time::Instant;
 
 use crate::keep::Pending;
@@ -102,6 +102,7 @@ pub struct Node {
     limits_logged: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
     draining: AtomicBool,
     drained: OnceCell<()>,
+    gave_up: Notify,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     /// Routes that wait for another attempt to withdraw them.
@@ -156,6 +157,7 @@ impl Node {
                 limits_logged: Mutex::default(),
                 draining: AtomicBool::new(false),
                 drained: OnceCell::new(),
+                gave_up: Notify::new(),
                 connections: AtomicUsize::new(0),
                 handshakes: AtomicUsize::new(0),
                 withdrawals_waiting: AtomicUsize::new(0),
@@ -231,6 +233,11 @@ impl Node {
     /// It has left: nobody is here any more, or the time was up.
     pub fn drained(&self) -> bool {
         self.drained.initialized()
+    }
+
+    /// Waits until the node has left by itself, because it can't go on. For one who waits.
+    pub async fn gave_up(&self) {
+        self.gave_up.notified().await;
     }
 
     pub fn handshakes(&self) -> usize {

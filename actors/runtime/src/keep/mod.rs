@@ -251,15 +251,20 @@ async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> U
         return untold;
     }
     let (router, id) = (node.router(), &tenant.id);
-    let mut routes = router.elsewhere(id, &users, Freshness::Fresh).await;
+    let mut routes = router.elsewhere_or_dead(id, &users, Freshness::Fresh).await;
     if routes.is_none() {
         untold.directory_away = true;
         untold.users.extend(users.iter().map(|user| (user.clone(), HashSet::new())));
-        routes = router.elsewhere(id, &users, Freshness::Cached).await;
+        routes = router.elsewhere_or_dead(id, &users, Freshness::Cached).await;
     }
     let mut by_endpoint: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
     for (user, routes) in users.iter().zip(routes.unwrap_or_default()) {
         for route in routes.iter() {
+            if node.members.is_dead(&route.at) {
+                // Until its entries are removed it may come back with them.
+                untold.users.entry(user.clone()).or_default().insert(route.at.endpoint.clone());
+                continue;
+            }
             let users = by_endpoint.entry(route.at.endpoint.clone()).or_default();
             if users.last() != Some(user) {
                 users.push(user.clone());

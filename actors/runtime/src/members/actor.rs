@@ -17,6 +17,8 @@ use crate::node::{Node, RootMsg};
 use crate::router;
 
 const CAPACITY: usize = 1024;
+/// A node that finds its id taken has come later than the other if it has been there for less than this.
+const NEWCOMER: Duration = Duration::from_secs(10);
 const LEAVING_LOOK: Duration = Duration::from_millis(300);
 /// Entries of a dead node removed in one go.
 const BURY_BATCH: usize = 512;
@@ -32,8 +34,15 @@ struct MembersActor {
     /// Until then nobody is believed dead: the directory has just come back, perhaps empty.
     grace_until: Option<Instant>,
     burials: u64,
+    /// Since when this node has been in the register without a gap, and its last sign of life there.
+    present: Option<Present>,
     left: bool,
     _linked: Box<dyn std::any::Any>,
+}
+
+struct Present {
+    since: Instant,
+    last: Instant,
 }
 
 impl Actor for MembersActor {
@@ -99,6 +108,9 @@ impl MembersActor {
         let returned = std::mem::take(&mut self.down);
         let forgotten = self.announced > 0 && (returned || !announced.remembered);
         self.announced += 1;
+        if self.is_not_alone(&announced) {
+            return self.node.tell_root(RootMsg::NotAlone);
+        }
         if forgotten {
             tracing::warn!(remembered = announced.remembered, "directory_returned: registering all sessions again");
             self.grace_until = Some(Instant::now() + ANNOUNCE_TTL);
@@ -115,6 +127,25 @@ impl MembersActor {
             let mine = announced.dead.into_iter().filter(|dead| self.is_mine(dead, &announced.live));
             mine.collect::<Vec<_>>().into_iter().for_each(|dead| self.bury(dead));
         }
+    }
+
+    /// Whoever signs with a node's id takes it from the others; within the time of a sign of life only a process that runs
+    /// can have done so. The one that came later leaves: a second node with a copied configuration, or one that stood still
+    /// until it was replaced. True when that is this one.
+    fn is_not_alone(&mut self, announced: &Announced) -> bool {
+        let now = Instant::now();
+        let before = self.present.take().filter(|present| now < present.last + ANNOUNCE_TTL);
+        let since = before.as_ref().map_or(now, |present| present.since);
+        self.present = Some(Present { since, last: now });
+        let me = self.node.members.me();
+        let other = announced.dead.iter().find(|dead| dead.node == me.node && dead.boot != me.boot);
+        let Some(other) = other.filter(|_| before.is_some() && !announced.remembered) else { return false };
+        let later = now < since + NEWCOMER;
+        tracing::error!(
+            other_boot = other.boot, other_endpoint = %other.endpoint, leaves = later,
+            "node_id_taken: another process runs as this node; NODE_ID must be unique, the one that came later leaves"
+        );
+        later
     }
 
     /// One node buries; should two think so, nothing breaks.
@@ -190,6 +221,7 @@ pub(crate) fn start(node: &Arc<Node>) -> Mailbox<MembersMsg> {
         down: false,
         grace_until: None,
         burials: 0,
+        present: None,
         left: false,
         _linked: Box::new(Linked::new(move |panicked| {
             end_node.tell_root(RootMsg::CriticalEnded { kind: "members", panicked });

@@ -15,6 +15,8 @@ const CAPACITY: usize = 1024;
 pub enum RootMsg {
     /// An actor ended that a node can't do without; after a panic the node drains.
     CriticalEnded { kind: &'static str, panicked: bool },
+    /// Another process has this node's id, and had it first.
+    NotAlone,
     /// Figures for `/debug/actors`.
     Observe(oneshot::Sender<Value>),
 }
@@ -40,6 +42,7 @@ impl Handler<In<RootMsg>> for Root {
         let stats = self.stats.clone();
         stats.handle(message, |message| match message {
             RootMsg::CriticalEnded { kind, panicked } => self.critical_ended(kind, panicked),
+            RootMsg::NotAlone => self.leave(),
             RootMsg::Observe(reply) => {
                 let _ = reply.send(json!({
                     "node": &*self.node.id, "draining": self.node.draining(), "deaths": self.deaths,
@@ -58,12 +61,14 @@ impl Root {
         self.deaths += 1;
         self.node.metrics.actor_restarts_total.with_label_values(&[kind, ""]).inc();
         tracing::error!(kind, "critical_actor_panicked: this node drains and leaves");
+        self.leave();
+    }
+
+    fn leave(&self) {
         let node = self.node.clone();
         actix_rt::spawn(async move {
             node.drain().await;
-            if let Some(system) = System::try_current() {
-                system.stop_with_code(1);
-            }
+            node.gave_up.notify_one();
         });
     }
 }

@@ -49,6 +49,11 @@ pub fn status(error: &LinkError) -> &'static str {
     }
 }
 
+/// Mostly all of them stay, and nothing is copied.
+fn retain(routes: Arc<[Route]>, stays: impl Fn(&Route) -> bool) -> Arc<[Route]> {
+    if routes.iter().all(&stays) { routes } else { routes.iter().filter(|route| stays(route)).cloned().collect() }
+}
+
 impl Router {
     /// This thread's router of the node, started at first use.
     pub fn current(node: &Arc<Node>) -> Router {
@@ -64,6 +69,17 @@ impl Router {
     /// Routes of each user on **other** live nodes, in the order asked. `None`: the directory had to be asked and is away,
     /// and not even old routes were known of anybody.
     pub async fn elsewhere(
+        &self,
+        tenant: &Arc<str>,
+        users: &[Arc<str>],
+        freshness: Freshness,
+    ) -> Option<Vec<Arc<[Route]>>> {
+        let found = self.elsewhere_or_dead(tenant, users, freshness).await?;
+        Some(found.into_iter().map(|routes| retain(routes, |route| !self.node.members.is_dead(&route.at))).collect())
+    }
+
+    /// The same with routes on nodes that are thought dead: such a node may have stood still and come back.
+    pub async fn elsewhere_or_dead(
         &self,
         tenant: &Arc<str>,
         users: &[Arc<str>],
@@ -86,16 +102,8 @@ impl Router {
                 None => missing.iter().for_each(|index| found[*index] = cache.stale(tenant, &users[*index])),
             }
         }
-        let live = |routes: Option<Arc<[Route]>>| match routes {
-            Some(routes) if routes.iter().all(|route| self.is_elsewhere(route)) => routes,
-            Some(routes) => routes.iter().filter(|route| self.is_elsewhere(route)).cloned().collect(),
-            None => self.nobody.clone(),
-        };
-        Some(found.into_iter().map(live).collect())
-    }
-
-    fn is_elsewhere(&self, route: &Route) -> bool {
-        route.at.node != self.node.id && !self.node.members.is_dead(&route.at)
+        let elsewhere = |route: &Route| route.at.node != self.node.id;
+        Some(found.into_iter().map(|routes| routes.map_or(self.nobody.clone(), |r| retain(r, elsewhere))).collect())
     }
 
     async fn look_up(&self, tenant: &Arc<str>, users: Vec<Arc<str>>) -> Option<Vec<Arc<[Route]>>> {

@@ -85,9 +85,12 @@ fn check_end(world: &mut World, profile: Profile) {
     }
 }
 
-/// One run in a thread of its own, because nodes leave things behind in theirs.
 fn run(seed: u64, profile: Profile) -> Outcome {
-    let steps = schedule::draw(seed, profile);
+    run_steps(seed, profile, schedule::draw(seed, profile))
+}
+
+/// One run in a thread of its own, because nodes leave things behind in theirs.
+fn run_steps(seed: u64, profile: Profile, steps: Vec<Step>) -> Outcome {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let playing =
         std::thread::spawn(move || actix_rt::System::with_tokio_rt(runtime).block_on(play(seed, profile, steps)));
@@ -200,4 +203,17 @@ fn what_lies_on_a_home_that_did_not_answer_comes_once_it_does() {
 #[test]
 fn a_node_that_leaves_and_knows_no_other_keeps_what_it_has() {
     check(Profile::Drains, [225, 763]);
+}
+
+#[test]
+fn a_node_that_was_given_up_and_comes_back_before_it_is_buried_has_its_users_fetch_what_was_kept_meanwhile() {
+    mics_actors::node::clock_ms();
+    let connect = |user, pick| Step::Connect { user, device: 0, pick };
+    let mut steps = vec![connect(0, 0)];
+    steps.extend((1..schedule::USERS).map(|user| connect(user, 2)));
+    steps.extend([Step::Pause { ms: 1_500 }, Step::NoBurials, Step::Freeze { pick: 2 }, Step::Pause { ms: 8_000 }]);
+    steps.extend((1..schedule::USERS).map(|to| Step::Send { pick: 0, to, count: 3, bytes: 9 }));
+    steps.extend([Step::Pause { ms: 1_000 }, Step::Heal]);
+    let (wrong, diary) = run_steps(0, Profile::Freezes, steps);
+    assert!(wrong.is_empty(), "{wrong:#?}\n{diary:#?}");
 }

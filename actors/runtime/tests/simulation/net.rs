@@ -39,6 +39,8 @@ struct State {
     link_flaky: Flaky,
     lanes: HashMap<(Instance, Instance), Arc<tokio::sync::Mutex<()>>>,
     watchers: Vec<Arc<News>>,
+    /// Nobody gets to remove a dead node's entries.
+    no_burials: bool,
 }
 
 pub struct Net {
@@ -103,6 +105,14 @@ impl Net {
         self.state().frozen.insert(instance);
     }
 
+    pub fn stop_burials(&self) {
+        self.state().no_burials = true;
+    }
+
+    pub fn burials_fail(&self) -> bool {
+        self.state().no_burials
+    }
+
     pub fn flaky(&self, directory: Flaky, link: Flaky) {
         let mut state = self.state();
         (state.directory_flaky, state.link_flaky) = (directory, link);
@@ -129,6 +139,7 @@ impl Net {
             let mut state = self.state();
             state.parted.clear();
             state.frozen.clear();
+            state.no_burials = false;
             (state.directory_flaky, state.link_flaky) = Default::default();
             std::mem::take(&mut state.away)
         };

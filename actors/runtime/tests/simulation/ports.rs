@@ -103,6 +103,9 @@ impl Directory for Seen {
 
     fn bury<'a>(&'a self, dead: &'a Peer, max: usize) -> LocalFuture<'a, Result<usize, DirectoryDown>> {
         let (net, dead) = (self.net.clone(), dead.clone());
+        if net.burials_fail() {
+            return Box::pin(async { Err(down(Lost::Unreachable)) });
+        }
         self.ask("bury", Box::pin(async move { net.directory().bury(&dead, max).await }))
     }
 

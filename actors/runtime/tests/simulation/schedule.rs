@@ -110,6 +110,7 @@ pub enum Step {
     Freeze {
         pick: u64,
     },
+    NoBurials,
     Heal,
 }
 

@@ -557,6 +557,7 @@ impl World {
                 }
             }
             Step::Freeze { pick } => pick_of(pick).into_iter().for_each(|instance| self.net.freeze(instance)),
+            Step::NoBurials => self.net.stop_burials(),
             Step::Heal => self.heal(),
             _ => return,
         }
