@@ -157,14 +157,8 @@ impl Access {
             return Ok(());
         }
         let digest = Sha256::digest(format!("{SCHEME}\n{tenant}\n{nonce}").as_bytes());
-        let part =
-            |from: usize, to: usize| digest[from..to].iter().fold(0u128, |sum, byte| sum << 8 | u128::from(*byte));
-        let (key, seal) = (part(0, 16), part(16, 24) as u64);
-        if directory.recall(tenant, key).await == Ok(Some(seal)) {
-            return Err(repeated());
-        }
-        let _ = directory.remember(tenant, key, seal, REMEMBER_MS).await;
-        Ok(())
+        let key = digest[..16].iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte));
+        if directory.claim(tenant, key, REMEMBER_MS).await == Ok(false) { Err(repeated()) } else { Ok(()) }
     }
 }
 

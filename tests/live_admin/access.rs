@@ -99,6 +99,30 @@ async fn a_tenants_signature_opens_its_own_doors_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_comes_to_two_nodes_at_once_is_taken_by_one() {
+    if redis_is_missing("a_request_that_comes_to_two_nodes_at_once_is_taken_by_one") {
+        return;
+    }
+    let admin = Administered::start(2, |_| {}).await;
+    let barrier = std::sync::Barrier::new(2);
+    for round in 0..100 {
+        let headers = signed("GET", T1, "", "t1", SECRET, 0);
+        let ports = [admin.ports[0], admin.ports[1]];
+        let ask = |port: u16| {
+            barrier.wait();
+            call(port, "GET", T1, &headers, "")
+        };
+        let answers = std::thread::scope(|scope| {
+            let asking = ports.map(|port| scope.spawn(move || ask(port)));
+            asking.map(|asking| asking.join().unwrap())
+        });
+        let mut statuses = answers.each_ref().map(|answer| answer.status);
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 401], "round {round}: {answers:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_ids_and_bodies_get_a_coded_no() {
     if redis_is_missing("hostile_ids_and_bodies_get_a_coded_no") {
         return;
