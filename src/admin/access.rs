@@ -173,7 +173,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// Without a token this machine's own programs may ask. A web page that a browser on it shows may not: neither one of
 /// another origin, nor one whose name was made to point here.
 fn loopback(headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
-    let refused = |why| Err(Problem::new(Code::Forbidden, why));
+    let refused = |why: &str| Err(Problem::new(Code::Forbidden, why));
     if !peer.is_some_and(|peer| peer.to_canonical().is_loopback()) {
         return refused("without ADMIN_TOKEN only this machine may ask");
     }
@@ -193,6 +193,9 @@ fn is_loopback_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() => name,
         _ => host,
+/// What a reverse proxy adds: who asks is behind it, on whichever machine.
+const PROXY_HEADERS: [&str; 3] = ["forwarded", "x-forwarded-for", "via"];
+
     };
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
@@ -200,6 +203,9 @@ fn is_loopback_name(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    if let Some(proxy) = PROXY_HEADERS.iter().find(|name| headers.contains_key(**name)) {
+        return refused(&format!("without ADMIN_TOKEN no proxy may ask for others (there is a header {proxy})"));
+    }
     use super::*;
     use actix_web::http::header::{HeaderName, HeaderValue};
 
@@ -214,7 +220,7 @@ mod tests {
     fn without_a_token_only_programs_of_this_machine_may_ask() {
         let here = Some(IpAddr::from([127, 0, 0, 1]));
         type Pairs = &'static [(&'static str, &'static str)];
-        let cases: [(Pairs, Option<IpAddr>, bool); 9] = [
+        let cases: [(Pairs, Option<IpAddr>, bool); 12] = [
             (&[("host", "127.0.0.1:9090")], here, true),
             (&[("host", "localhost")], here, true),
             (&[("host", "[::1]:9090")], here, true),
@@ -241,3 +247,6 @@ mod tests {
         assert_eq!(signature(b"a secret of the tenant", &text), "Tum62eSztCYKVivwOck98E/GkVTnmrngQFQrly4wTyY=");
     }
 }
+            (&[("host", "localhost"), ("forwarded", "for=192.0.2.1")], here, false),
+            (&[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")], here, false),
+            (&[("host", "localhost"), ("via", "1.1 proxy")], here, false),

@@ -205,3 +205,8 @@ async fn without_a_token_only_the_loopback_is_served_and_no_web_page() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output).contains("ADMIN_BIND_ADDRESS=0.0.0.0: needs ADMIN_TOKEN"), "{}", text(&output));
 }
+    for proxied in ["forwarded", "x-forwarded-for", "via"] {
+        let proxied = [(proxied, "192.0.2.1".to_owned())];
+        assert_eq!(call(port, "GET", "/admin/v1/nodes", &proxied, "").problem(), (403, "forbidden"), "{proxied:?}");
+        assert_eq!(call(port, "GET", "/debug/actors", &proxied, "").problem(), (403, "forbidden"), "{proxied:?}");
+    }
