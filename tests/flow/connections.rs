@@ -146,6 +146,26 @@ fn who_still_waits_for_a_turn_when_the_node_or_the_tenant_leaves_is_told_without
 }
 
 #[test]
+fn the_comers_of_one_tenant_leave_room_for_another_tenants() {
+    for places in [2, 3, 4, 8] {
+        let hold = Hold::default();
+        let setup = Setup::with(Book::default().hold_late_comers(&hold));
+        let gateway = setup.set(|settings| settings.max_pending_handshakes = places).start();
+        let share = places * 3 / 4;
+        let comer = |n: usize| gateway.open(&format!("tenantId=t1&token=valid:late{n}&deviceId=d"));
+        let mut clients: Vec<Client> = (0..share).map(comer).collect();
+        wait_until("they have their share", || hold.waiting() == share);
+        for n in 0..places {
+            assert_eq!(comer(places + n).closed().0, 4429, "{places} places");
+            wait_until("the refused one is no handshake", || gateway.node.handshakes() == share);
+        }
+        gateway.connect("t2", "u", "d");
+        hold.release();
+        clients.iter_mut().for_each(|client| assert_eq!(client.welcome().code, 1000));
+    }
+}
+
+#[test]
 fn without_an_upgrade_the_answer_is_400_and_unknown_paths_are_404() {
     let gateway = Setup::default().start();
     for path in ["/ws", "/WS/", "/ws?tenantId=t1&token=valid:u&deviceId=d"] {
