@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hooks::DENIED;
 use schedule::{PROFILES, Profile, Step};
-use world::World;
+use world::{TENANT, World};
 
 /// Seeds per profile in an ordinary run.
 const SEEDS: u64 = 100;
@@ -200,4 +200,35 @@ fn what_lies_on_a_home_that_did_not_answer_comes_once_it_does() {
 #[test]
 fn a_node_that_leaves_and_knows_no_other_keeps_what_it_has() {
     check(Profile::Drains, [225, 763]);
+}
+
+#[test]
+fn a_removed_tenant_is_forgotten_in_time_and_may_come_back() {
+    mics_actors::node::clock_ms();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    actix_rt::System::with_tokio_rt(runtime).block_on(async {
+        let mut world = World::new(1, Profile::Calm);
+        let node = world.members[0].node.clone();
+        let rows = || node.mailboxes().iter().filter(|row| row.tenant == TENANT).count();
+        let series = || {
+            node.refresh_gauges();
+            let text = prometheus::TextEncoder::new().encode_to_string(&node.metrics.registry.gather()).unwrap();
+            text.lines().filter(|line| line.contains(&format!("tenant=\"{TENANT}\""))).count()
+        };
+        world.connect((0, 0), 0);
+        world.pass(Duration::from_secs(2)).await;
+        assert!(rows() == 3 && series() > 0, "{} rows, {} series", rows(), series());
+
+        node.change_tenants(&Default::default());
+        tokio::time::sleep(Duration::from_secs(599)).await;
+        assert!(rows() == 3 && series() > 0, "a resend would still be known if it came back now");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!((rows(), series()), (0, 0));
+
+        node.change_tenants(&node.settings.tenants);
+        world.connect((1, 0), 0);
+        world.pass(Duration::from_secs(2)).await;
+        assert!(world.books.connections[1].welcomed);
+        assert_eq!(rows(), 3);
+    });
 }
