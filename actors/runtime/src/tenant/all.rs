@@ -60,6 +60,12 @@ impl Tenants {
         self.serving.load().values().cloned().collect::<Vec<_>>().into_iter()
     }
 
+    /// Those too that were removed and may still keep frames.
+    pub(crate) fn with_retired(&self) -> Vec<Arc<Tenant>> {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        self.serving.load().values().chain(retired.values().map(|retired| &retired.tenant)).cloned().collect()
+    }
+
     /// In order.
     pub fn ids(&self) -> Vec<Arc<str>> {
         let mut ids: Vec<Arc<str>> = self.serving.load().values().map(|tenant| tenant.id.clone()).collect();
