@@ -36,6 +36,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 4096;
 /// New connections that a worker thread serves at once until they are upgraded, and how long each counts.
+/// What is written to a client of the operators' port and not taken by it: bytes that wait, and for how long.
+const ADMIN_SEND_BUFFER: usize = 64 << 10;
+#[cfg(target_os = "linux")]
+const ADMIN_STALLED: Duration = Duration::from_secs(15);
 const TURNS: usize = 32;
 const TURN: Duration = Duration::from_millis(10);
 /// Sockets of the operators' port; more wait.
@@ -157,6 +161,11 @@ where
 
     fn call(&self, stream: TcpStream) -> Self::Future {
         let (turn, served) = (self.turns.get(), (self.serve)(stream));
+    // Its connections inherit this. A stream whose client stops reading is not polled any more: the kernel ends it.
+    let options = socket2::SockRef::from(&listener);
+    options.set_send_buffer_size(ADMIN_SEND_BUFFER)?;
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(Some(ADMIN_STALLED))?;
         Box::pin(async move {
             let mut served = pin!(served);
             match tokio::time::timeout(TURN, served.as_mut()).await {
