@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ const LINK_IDLE: Duration = Duration::from_secs(300);
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("can't listen on {address}: {error}")]
-    Listen { address: SocketAddr, error: io::Error },
+    #[error("{setting}={port}: can't listen on {address}: {error}", port = address.port())]
+    Listen { setting: &'static str, address: SocketAddr, error: io::Error },
     #[error("REDIS__CONNECTION: {0}")]
     Redis(String),
     #[error("KAFKA__BOOTSTRAP_SERVERS: {0}")]
@@ -99,13 +99,19 @@ impl Running {
     }
 }
 
+fn listen(setting: &'static str, address: IpAddr, port: u16) -> Result<TcpListener, StartError> {
+    let address = SocketAddr::new(address, port);
+    listener::bind(address).map_err(|error| StartError::Listen { setting, address, error })
+}
+
 /// Starts a node; `source` is what its configuration was read from. Needs a running actix system.
 pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Running, StartError> {
-    let listen = |port| {
-        let address = SocketAddr::new(config.bind_address, port);
-        listener::bind(address).map_err(|error| StartError::Listen { address, error })
+    // A port that is taken ends the start before anybody hears of the node.
+    let main = listen("PORT", config.bind_address, config.port)?;
+    let operators = match config.admin_port {
+        0 => None,
+        port => Some(listen("ADMIN_PORT", config.admin_bind_address, port)?),
     };
-    let main = listen(config.port)?;
     let address = main.local_addr().map_err(other)?;
     let metrics = Metrics::new(prometheus::Registry::new()).map_err(other)?;
 
@@ -130,6 +136,7 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
             None => Arc::new(NoTraces),
         },
     };
+    let sockets = h2_sockets(config, &grpc)?;
     let node = Node::start(settings(config, mode), ports, metrics);
     let _ = grpc_late.0.set(node.clone());
     announce(config, mode, alone, kafka.is_some());
@@ -142,7 +149,6 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
     let surface = if mode == Mode::Dev { Surface::Dev } else { Surface::Public };
     let workers =
         if config.workers > 0 { config.workers } else { std::thread::available_parallelism().map_or(2, usize::from) };
-    let sockets = h2_sockets(config, &grpc)?;
     let server = listener::serve(main, workers, node.clone(), surface, http, sockets).map_err(other)?;
     let handle = server.handle();
     actix_rt::spawn(async move {
@@ -151,7 +157,7 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
         }
     });
     let reloader = Reloader::new(source, mode, config.clone(), node.clone());
-    let admin = admin(config, &node, &reloader)?;
+    let admin = operators.map(|port| admin(config, port, &node, &reloader)).transpose()?;
     Ok(Running { node, address, admin, reloader, server: handle, grpc, kafka, traces })
 }
 
@@ -167,12 +173,13 @@ fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {
     }
 }
 
-fn admin(config: &GatewayConfig, node: &Arc<Node>, reloader: &Arc<Reloader>) -> Result<Option<SocketAddr>, StartError> {
-    if config.admin_port == 0 {
-        return Ok(None);
-    }
-    let address = SocketAddr::new(config.admin_bind_address, config.admin_port);
-    let listener = listener::bind(address).map_err(|error| StartError::Listen { address, error })?;
+fn admin(
+    config: &GatewayConfig,
+    listener: TcpListener,
+    node: &Arc<Node>,
+    reloader: &Arc<Reloader>,
+) -> Result<SocketAddr, StartError> {
+    let address = listener.local_addr().map_err(other)?;
     let settings = AdminSettings {
         token: config.admin_token.as_ref().map(|token| token.expose().to_owned()),
         system_user: config.admin_system_user.clone(),
@@ -181,7 +188,7 @@ fn admin(config: &GatewayConfig, node: &Arc<Node>, reloader: &Arc<Reloader>) -> 
     let admin = Admin::new(settings, node.clone(), reloader.clone());
     let server = listener::serve_admin(listener, node.clone(), admin).map_err(other)?;
     actix_rt::spawn(server);
-    Ok(Some(address))
+    Ok(address)
 }
 
 fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
@@ -298,7 +305,8 @@ fn link(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dyn Pee
 fn h2_sockets(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<H2Sockets, StartError> {
     let Some(grpc) = grpc else { return Ok(None) };
     if config.grpc_port != 0 {
-        grpc.listen(SocketAddr::new(config.bind_address, config.grpc_port)).map_err(other)?;
+        let address = SocketAddr::new(config.bind_address, config.grpc_port);
+        grpc.listen(address).map_err(|error| StartError::Listen { setting: "GRPC_PORT", address, error })?;
         return Ok(None);
     }
     let sockets = grpc.sockets();

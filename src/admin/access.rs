@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::Mac;
 use mics_actors::node::{Node, clock_ms, unix_ms};
+use mics_actors::tenant::Tenant;
 use sha2::{Digest, Sha256};
 
 use super::nonces::{Nonces, Taken};
@@ -21,6 +22,8 @@ use crate::hooks::sign;
 pub const FRESH_MS: i64 = 60_000;
 /// A nonce is remembered for as long as its request could be fresh.
 const REMEMBER_MS: u64 = 2 * FRESH_MS as u64;
+/// Of HMAC-SHA256.
+const SIGNATURE_BYTES: usize = 32;
 /// First line of what is signed.
 const SCHEME: &str = "MICS-ADMIN-1";
 
@@ -73,6 +76,26 @@ pub fn signature(key: &[u8], text: &str) -> String {
     sign::sign(key, &[text.as_bytes()])
 }
 
+/// Who asks, before the body is read.
+pub enum Asker {
+    Known(Caller),
+    /// Whether a tenant signed it is seen with the body.
+    Claims(Claims),
+}
+
+/// What the headers of a signed request say.
+pub struct Claims {
+    tenant: Arc<Tenant>,
+    signature: Vec<u8>,
+    timestamp_ms: i64,
+    nonce: String,
+}
+
+/// The same words whether there is such a tenant or not.
+fn wrong() -> Problem {
+    unauthorized("the signature does not verify")
+}
+
 fn unauthorized(message: &str) -> Problem {
     Problem::new(Code::Unauthorized, message)
 }
@@ -82,19 +105,12 @@ impl Access {
         Access { token, node, nonces: Mutex::default() }
     }
 
-    /// The operator; `None` when the request is signed, which is seen with its body.
-    pub fn operator_of(&self, request: &HttpRequest) -> Result<Option<Caller>, Problem> {
+    /// As far as the headers tell.
+    pub fn asker(&self, request: &HttpRequest) -> Result<Asker, Problem> {
         if request.headers().contains_key("x-mics-signature") {
-            return Ok(None);
+            return self.claims(request.headers()).map(Asker::Claims);
         }
-        self.operator(request.headers(), request.peer_addr().map(|peer| peer.ip())).map(Some)
-    }
-
-    /// The tenant that signed this request.
-    pub async fn signer_of(&self, request: &HttpRequest, body: &[u8]) -> Result<Caller, Problem> {
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let signed = Signed { method: request.method().as_str(), target, body };
-        self.tenant(request.headers(), &signed).await.map(Caller::Tenant)
+        self.operator(request.headers(), request.peer_addr().map(|peer| peer.ip())).map(Asker::Known)
     }
 
     fn operator(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
@@ -109,7 +125,8 @@ impl Access {
         }
     }
 
-    async fn tenant(&self, headers: &HeaderMap, request: &Signed<'_>) -> Result<Arc<str>, Problem> {
+    /// Refused when the headers alone tell that the signature can't be good.
+    fn claims(&self, headers: &HeaderMap) -> Result<Claims, Problem> {
         let header = |name: &str| {
             text(headers, name).ok_or_else(|| unauthorized(&format!("a signed request needs a header {name}")))
         };
@@ -119,23 +136,29 @@ impl Access {
         if !(16..=128).contains(&nonce.len()) || !nonce.chars().all(in_nonce) {
             return Err(unauthorized("a nonce is 16 to 128 of A-Z a-z 0-9 - _"));
         }
-        let timestamp: i64 = timestamp.parse().map_err(|_| unauthorized("x-mics-timestamp is Unix milliseconds"))?;
-        if unix_ms().saturating_sub(timestamp).saturating_abs() > FRESH_MS {
+        let timestamp_ms: i64 = timestamp.parse().map_err(|_| unauthorized("x-mics-timestamp is Unix milliseconds"))?;
+        if unix_ms().saturating_sub(timestamp_ms).saturating_abs() > FRESH_MS {
             return Err(Problem::new(Code::StaleSignature, "the request was not signed within the last 60 s"));
         }
-        // The same words whether there is such a tenant or not.
-        let wrong = || unauthorized("the signature does not verify");
         let tenant = self.node.tenants().get(tenant).ok_or_else(wrong)?;
-        let given = STANDARD.decode(signature).map_err(|_| wrong())?;
-        let signed = signed_text(request, &tenant.id, timestamp, nonce);
+        let signature = STANDARD.decode(signature).ok().filter(|given| given.len() == SIGNATURE_BYTES);
+        Ok(Claims { tenant, signature: signature.ok_or_else(wrong)?, timestamp_ms, nonce: nonce.to_owned() })
+    }
+
+    /// The tenant that signed this request.
+    pub async fn signer(&self, claims: Claims, request: &HttpRequest, body: &[u8]) -> Result<Caller, Problem> {
+        let Claims { tenant, signature, timestamp_ms, nonce } = claims;
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let request = Signed { method: request.method().as_str(), target, body };
+        let signed = signed_text(&request, &tenant.id, timestamp_ms, &nonce);
         let keys = tenant.caller_secrets();
-        let verifies = |key: &[u8]| sign::mac(key, &[signed.as_bytes()]).verify_slice(&given).is_ok();
+        let verifies = |key: &[u8]| sign::mac(key, &[signed.as_bytes()]).verify_slice(&signature).is_ok();
         if !keys.iter().filter_map(|secret| secret.key()).any(verifies) {
             return Err(wrong());
         }
-        self.once(&tenant.id, nonce)?;
-        self.once_in_the_cluster(&tenant.id, nonce).await?;
-        Ok(tenant.id.clone())
+        self.once(&tenant.id, &nonce)?;
+        self.once_in_the_cluster(&tenant.id, &nonce).await?;
+        Ok(Caller::Tenant(tenant.id.clone()))
     }
 
     /// A signed request is good once on this node.
@@ -157,14 +180,8 @@ impl Access {
             return Ok(());
         }
         let digest = Sha256::digest(format!("{SCHEME}\n{tenant}\n{nonce}").as_bytes());
-        let part =
-            |from: usize, to: usize| digest[from..to].iter().fold(0u128, |sum, byte| sum << 8 | u128::from(*byte));
-        let (key, seal) = (part(0, 16), part(16, 24) as u64);
-        if directory.recall(tenant, key).await == Ok(Some(seal)) {
-            return Err(repeated());
-        }
-        let _ = directory.remember(tenant, key, seal, REMEMBER_MS).await;
-        Ok(())
+        let key = digest[..16].iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte));
+        if directory.claim(tenant, key, REMEMBER_MS).await == Ok(false) { Err(repeated()) } else { Ok(()) }
     }
 }
 
@@ -176,12 +193,18 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// What a reverse proxy adds: who asks is behind it, on whichever machine.
+const PROXY_HEADERS: [&str; 3] = ["forwarded", "x-forwarded-for", "via"];
+
 /// Without a token this machine's own programs may ask. A web page that a browser on it shows may not: neither one of
 /// another origin, nor one whose name was made to point here.
 fn loopback(headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
-    let refused = |why| Err(Problem::new(Code::Forbidden, why));
+    let refused = |why: &str| Err(Problem::new(Code::Forbidden, why));
     if !peer.is_some_and(|peer| peer.to_canonical().is_loopback()) {
         return refused("without ADMIN_TOKEN only this machine may ask");
+    }
+    if let Some(proxy) = PROXY_HEADERS.iter().find(|name| headers.contains_key(**name)) {
+        return refused(&format!("without ADMIN_TOKEN no proxy may ask for others (there is a header {proxy})"));
     }
     let host = text(headers, HOST.as_str()).unwrap_or_default();
     if !is_loopback_name(host) {
@@ -220,7 +243,7 @@ mod tests {
     fn without_a_token_only_programs_of_this_machine_may_ask() {
         let here = Some(IpAddr::from([127, 0, 0, 1]));
         type Pairs = &'static [(&'static str, &'static str)];
-        let cases: [(Pairs, Option<IpAddr>, bool); 9] = [
+        let cases: [(Pairs, Option<IpAddr>, bool); 12] = [
             (&[("host", "127.0.0.1:9090")], here, true),
             (&[("host", "localhost")], here, true),
             (&[("host", "[::1]:9090")], here, true),
@@ -228,6 +251,9 @@ mod tests {
             (&[("host", "127.0.0.1:9090"), ("origin", "http://evil.test")], here, false),
             (&[("host", "127.0.0.1:9090"), ("origin", "null")], here, false),
             (&[("host", "evil.test:9090")], here, false),
+            (&[("host", "localhost"), ("forwarded", "for=192.0.2.1")], here, false),
+            (&[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")], here, false),
+            (&[("host", "localhost"), ("via", "1.1 proxy")], here, false),
             (&[], here, false),
             (&[("host", "localhost")], Some(IpAddr::from([10, 0, 0, 1])), false),
         ];

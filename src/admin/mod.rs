@@ -33,7 +33,7 @@ pub use access::{FRESH_MS, Signed, signature, signed_text};
 pub use problem::CODES;
 
 use crate::reload::Reloader;
-use access::{Access, Caller};
+use access::{Access, Asker, Caller};
 use overview::Overview;
 use problem::{Code, Problem};
 use routes::{Endpoint, Ids, Op, Who};
@@ -61,9 +61,12 @@ pub struct AdminSettings {
 }
 
 impl AdminSettings {
-    /// Largest request body: the message may be escaped or in base64.
-    fn max_request_bytes(&self) -> usize {
-        2 * self.max_body_bytes + BODY_OVERHEAD
+    /// Largest request body. Of those with a message, which may be escaped or in base64.
+    fn max_request_bytes(&self, op: Op) -> usize {
+        match op {
+            Op::Publish => 2 * self.max_body_bytes + BODY_OVERHEAD,
+            _ => BODY_OVERHEAD,
+        }
     }
 }
 
@@ -98,7 +101,7 @@ impl Admin {
         let access = Access::new(settings.token.clone(), node.clone());
         let (overview, refused, refused_logged_ms) =
             (Overview::new(node.clone()), Default::default(), Default::default());
-        let strangers = Semaphore::new(STRANGERS_KIB.max(settings.max_request_bytes().div_ceil(1024)));
+        let strangers = Semaphore::new(STRANGERS_KIB.max(settings.max_request_bytes(Op::Publish).div_ceil(1024)));
         Arc::new(Admin { settings, node, reloader, access, overview, strangers, refused, refused_logged_ms })
     }
 
@@ -128,9 +131,12 @@ pub async fn guard_debug_views<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     // The path as routes see it: percent-encoded letters are the letters.
     if request.match_info().as_str().starts_with("/debug/") {
-        let signed = || Problem::new(Code::Forbidden, "these views are for the operator");
-        let operator = admin.access.operator_of(request.request()).and_then(|caller| caller.ok_or_else(signed));
-        if let Err(problem) = operator {
+        let refusal = match admin.access.asker(request.request()) {
+            Ok(Asker::Known(_)) => None,
+            Ok(Asker::Claims(_)) => Some(Problem::new(Code::Forbidden, "these views are for the operator")),
+            Err(problem) => Some(problem),
+        };
+        if let Some(problem) = refusal {
             admin.refused(request.request(), &problem);
             return Ok(request.into_response(problem.response()).map_into_right_body());
         }
@@ -158,11 +164,12 @@ async fn handle(admin: &Data<Admin>, request: &HttpRequest, payload: Payload) ->
         admin.refused(request, &problem);
         problem
     };
-    let operator = admin.access.operator_of(request).map_err(turned_away)?;
-    let (body, _room) = body(admin, request, payload, operator.is_some()).await?;
-    let caller = match operator {
-        Some(operator) => operator,
-        None => admin.access.signer_of(request, &body).await.map_err(turned_away)?,
+    let asker = admin.access.asker(request).map_err(turned_away)?;
+    let (known, most) = (matches!(asker, Asker::Known(_)), admin.settings.max_request_bytes(endpoint.op));
+    let (body, _room) = body(admin, request, payload, most, known).await?;
+    let caller = match asker {
+        Asker::Known(caller) => caller,
+        Asker::Claims(claims) => admin.access.signer(claims, request, &body).await.map_err(turned_away)?,
     };
     may(&caller, endpoint, &ids).map_err(turned_away)?;
     let outcome = json_only(request, &body).map(|()| answer(admin, endpoint, &ids, request, body));
@@ -192,10 +199,10 @@ async fn body<'a>(
     admin: &'a Admin,
     request: &HttpRequest,
     payload: Payload,
+    most: usize,
     known: bool,
 ) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Problem> {
     let refused = |why: &str| Problem::new(Code::BodyTooLarge, why);
-    let most = admin.settings.max_request_bytes();
     let reading = async {
         let room = match known {
             true => None,
@@ -205,7 +212,7 @@ async fn body<'a>(
     };
     let read = tokio::time::timeout(BODY_TIME, reading).await;
     let (read, room) = read.map_err(|_| refused("the body took longer than 10 s"))?;
-    let read = read.map_err(|_| refused("the body is larger than any message can be"))?;
+    let read = read.map_err(|_| refused("the body is larger than what this call takes"))?;
     Ok((read.map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?, room))
 }
 

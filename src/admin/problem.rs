@@ -42,7 +42,7 @@ pub const CODES: &[(Code, &str, u16, &str)] = &[
     (Code::NotFound, "not_found", 404, "no such path"),
     (Code::UnknownTenant, "unknown_tenant", 404, "this node serves no tenant of that id"),
     (Code::MethodNotAllowed, "method_not_allowed", 405, "another method is meant; `allow` names it"),
-    (Code::BodyTooLarge, "body_too_large", 413, "the body is larger than any message can be, or took longer than 10 s"),
+    (Code::BodyTooLarge, "body_too_large", 413, "the body is larger than the call takes, or took longer than 10 s"),
     (Code::UnsupportedMediaType, "unsupported_media_type", 415, "a body that is not application/json"),
     (
         Code::InvalidConfiguration,

@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_codec::Framed;
@@ -17,13 +16,12 @@ use actix_server::{Server, ServerBuilder};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config,
 };
-use actix_utils::counter::Counter;
 use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use actix_web_prom::PrometheusMetrics;
-use futures_util::future::LocalBoxFuture;
 use mics_actors::node::Node;
+use tokio::sync::Semaphore;
 use tracing_actix_web::TracingLogger;
 
 use super::app::{self, Surface};
@@ -38,6 +36,10 @@ const BACKLOG: i32 = 4096;
 /// New connections that a worker thread serves at once until they are upgraded, and how long each counts.
 const TURNS: usize = 32;
 const TURN: Duration = Duration::from_millis(10);
+/// What is written to a client of the operators' port and not taken by it: bytes that wait, and for how long.
+const ADMIN_SEND_BUFFER: usize = 64 << 10;
+#[cfg(target_os = "linux")]
+const ADMIN_STALLED: Duration = Duration::from_secs(15);
 /// Sockets of the operators' port; more wait.
 const ADMIN_CONNECTIONS: usize = 256;
 
@@ -111,8 +113,9 @@ async fn worker(
         .new_service(())
         .await;
     let (main, plain) = (Rc::new(main), Rc::new(plain.map_err(drop)?));
-    let serve = move |stream: TcpStream| {
-        let (main, plain, h2) = (main.clone(), plain.clone(), h2.clone());
+    let turns = Rc::new(Semaphore::new(TURNS));
+    Ok(fn_service(move |stream: TcpStream| {
+        let (main, plain, h2, turns) = (main.clone(), plain.clone(), h2.clone(), turns.clone());
         async move {
             let mut first = [0; 32];
             let seen = tokio::time::timeout(REQUEST_TIMEOUT, stream.peek(&mut first)).await;
@@ -125,48 +128,28 @@ async fn worker(
             let peer = stream.peer_addr().ok();
             // An upgrade service takes every upgrade; the console's sockets are the app's own.
             let served = match first.starts_with(format!("GET {}", console::PATH).as_bytes()) {
-                true => plain.call((stream, peer)).await,
-                false => main.call((stream, peer)).await,
+                true => in_turn(&turns, plain.call((stream, peer))).await,
+                false => in_turn(&turns, main.call((stream, peer))).await,
             };
             // A connection that breaks is everyday business.
             served.map_err(drop)
         }
-    };
-    Ok(Entrance { serve, turns: Counter::new(TURNS) })
+    }))
 }
 
-/// Takes new connections from the acceptor a few at a time: thousands who come back at once must not stand between the
-/// sessions of this thread and their sockets. A turn ends with the upgrade, or after [`TURN`] for whoever takes its time.
-struct Entrance<S> {
-    serve: S,
-    turns: Counter,
-}
-
-impl<S, F> Service<TcpStream> for Entrance<S>
-where
-    S: Fn(TcpStream) -> F,
-    F: Future<Output = Result<(), ()>> + 'static,
-{
-    type Response = ();
-    type Error = ();
-    type Future = LocalBoxFuture<'static, Result<(), ()>>;
-
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
-        if self.turns.available(cx) { Poll::Ready(Ok(())) } else { Poll::Pending }
-    }
-
-    fn call(&self, stream: TcpStream) -> Self::Future {
-        let (turn, served) = (self.turns.get(), (self.serve)(stream));
-        Box::pin(async move {
-            let mut served = pin!(served);
-            match tokio::time::timeout(TURN, served.as_mut()).await {
-                Ok(done) => done,
-                Err(_) => {
-                    drop(turn);
-                    served.await
-                }
-            }
-        })
+/// Serves new connections that have begun to speak a few at a time: thousands who come back at once must not stand
+/// between the sessions of this thread and their sockets. A turn ends with the upgrade, or after [`TURN`] for whoever
+/// takes its time.
+async fn in_turn<F: Future>(turns: &Semaphore, serving: F) -> F::Output {
+    // It is never closed.
+    let turn = turns.acquire().await;
+    let mut serving = pin!(serving);
+    match tokio::time::timeout(TURN, serving.as_mut()).await {
+        Ok(served) => served,
+        Err(_) => {
+            drop(turn);
+            serving.await
+        }
     }
 }
 
@@ -178,6 +161,11 @@ fn hand_over(stream: TcpStream, h2: H2Sockets) {
 
 /// Serves the operators' port: the console's page, health, metrics, debug views and the admin API.
 pub fn serve_admin(listener: TcpListener, node: Arc<Node>, admin: Arc<Admin>) -> io::Result<actix_web::dev::Server> {
+    // Its connections inherit this. A stream whose client stops reading is not polled any more: the kernel ends it.
+    let options = socket2::SockRef::from(&listener);
+    options.set_send_buffer_size(ADMIN_SEND_BUFFER)?;
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(Some(ADMIN_STALLED))?;
     let server = HttpServer::new(move || {
         let (node, admin) = (node.clone(), admin.clone());
         let app = App::new().wrap(from_fn(admin::guard_debug_views));
@@ -187,4 +175,24 @@ pub fn serve_admin(listener: TcpListener, node: Arc<Node>, admin: Arc<Admin>) ->
             .configure(|config| app::routes(config, node, Surface::Debug))
     });
     Ok(server.workers(1).max_connections(ADMIN_CONNECTIONS).disable_signals().listen(listener)?.run())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn who_takes_its_time_gives_its_turn_to_the_next() {
+        let turns = Semaphore::new(1);
+        let (mut slow, mut next) = (pin!(in_turn(&turns, pending::<()>())), pin!(in_turn(&turns, ready(1))));
+        assert!(futures_util::poll!(slow.as_mut()).is_pending());
+        assert!(futures_util::poll!(next.as_mut()).is_pending(), "one at a time");
+        let served = tokio::select! {
+            () = slow => 0,
+            served = next => served,
+        };
+        assert_eq!(served, 1);
+    }
 }

@@ -41,9 +41,8 @@ struct Used {
 }
 
 struct TenantUse {
+    tenant: Arc<str>,
     used: Used,
-    waiting: IntGauge,
-    waiting_second: IntGauge,
 }
 
 /// What is taken of the limits.
@@ -68,15 +67,14 @@ impl Quota {
         if let Some(known) = self.tenants.get(tenant) {
             return known.clone();
         }
-        let gauge = |queue| self.metrics.mq_pending.with_label_values(&[&**tenant, queue]);
-        let new = || {
-            Arc::new(TenantUse {
-                used: Used::default(),
-                waiting: gauge("event"),
-                waiting_second: gauge("dlq_fallback"),
-            })
-        };
+        let new = || Arc::new(TenantUse { tenant: tenant.clone(), used: Used::default() });
         self.tenants.entry(tenant.clone()).or_insert_with(new).clone()
+    }
+
+    /// Not kept: the series of a tenant that was removed are freed, and may come back.
+    fn waiting(&self, tenant: &TenantUse, second: bool) -> IntGauge {
+        let queue = if second { "dlq_fallback" } else { "event" };
+        self.metrics.mq_pending.with_label_values(&[&*tenant.tenant, queue])
     }
 
     /// Room for one event of the tenant, its size still unknown.
@@ -89,7 +87,7 @@ impl Quota {
             give_back(&tenant.used.events, 1);
             return Err(EventRefused::QueueFull);
         }
-        tenant.waiting.inc();
+        self.waiting(&tenant, false).inc();
         Ok(Slot { quota: self.clone(), tenant, bytes: 0, second: false })
     }
 }
@@ -132,7 +130,7 @@ impl Slot {
         }
         self.leave_queue();
         self.second = true;
-        self.tenant.waiting_second.inc();
+        self.quota.waiting(&self.tenant, true).inc();
         Ok(())
     }
 
@@ -140,7 +138,7 @@ impl Slot {
         let counter = |used: &Used| give_back(if self.second { &used.second } else { &used.events }, 1);
         counter(&self.tenant.used);
         counter(&self.quota.used);
-        if self.second { self.tenant.waiting_second.dec() } else { self.tenant.waiting.dec() }
+        self.quota.waiting(&self.tenant, self.second).dec();
     }
 }
 

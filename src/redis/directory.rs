@@ -125,6 +125,11 @@ impl Directory for RedisDirectory {
         self.run(async move { entries.recall(&tenant, key).await })
     }
 
+    fn claim<'a>(&'a self, tenant: &'a str, key: u128, ttl_ms: u64) -> LocalFuture<'a, Result<bool, DirectoryDown>> {
+        let (entries, tenant) = (self.entries.clone(), tenant.to_owned());
+        self.run(async move { entries.claim(&tenant, key, ttl_ms).await })
+    }
+
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>> {
         let (entries, me) = (self.entries.clone(), me.clone());
         self.run(async move {

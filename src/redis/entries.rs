@@ -277,6 +277,13 @@ impl Entries {
         self.exchange.ask(question.arg("PX").arg(ttl_ms.max(1))).await
     }
 
+    pub(super) async fn claim(&self, tenant: &str, key: u128, ttl_ms: u64) -> Result<bool, DirectoryDown> {
+        let question = Question::command("SET", &sent_key(tenant, key)).arg(format!("{:016x}", 0)).arg("NX");
+        // `OK`, or nothing where there was a value.
+        let set: Option<String> = self.exchange.ask(question.arg("PX").arg(ttl_ms.max(1))).await?;
+        Ok(set.is_some())
+    }
+
     pub(super) async fn recall(&self, tenant: &str, key: u128) -> Result<Option<u64>, DirectoryDown> {
         let found: Option<String> = self.exchange.ask(Question::command("GET", &sent_key(tenant, key))).await?;
         // What nobody can read was never sent.

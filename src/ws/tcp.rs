@@ -9,11 +9,14 @@ use std::task::{Context, Poll, ready};
 use actix_rt::net::TcpStream;
 use bytes::BytesMut;
 use mics_actors::wire::{Incoming, Wire};
+use tokio::io::ReadBuf;
 
 use super::decode::Decoder;
 
 /// Bytes read in one system call, into one buffer per thread.
 const READ: usize = 64 * 1024;
+/// First byte of a close frame.
+const CLOSE: u8 = 0x88;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
@@ -62,6 +65,23 @@ impl Wire for TcpWire {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(_) => return Poll::Ready(None),
             }
+        }
+    }
+
+    fn poll_leaving(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut byte = [0];
+        let mut peeked = ReadBuf::new(&mut byte);
+        let first = match self.reader.borrow().buffer.first() {
+            Some(first) => Some(*first),
+            None => match ready!(self.stream.poll_peek(cx, &mut peeked)) {
+                Ok(_) => peeked.filled().first().copied(),
+                Err(_) => None,
+            },
+        };
+        match first {
+            None | Some(CLOSE) => Poll::Ready(()),
+            // It has something to say when it is let in.
+            Some(_) => Poll::Pending,
         }
     }
 

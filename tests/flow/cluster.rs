@@ -263,3 +263,21 @@ fn of_two_nodes_with_one_id_the_one_that_came_later_leaves() {
     send_all(&mut sender, "bob", 0..10);
     assert_eq!(bob.ids(10), ids(0..10));
 }
+
+#[test]
+fn a_node_that_leaves_hands_over_what_it_keeps_for_a_tenant_that_it_serves_no_more() {
+    let cluster = Cluster::default();
+    let first = cluster.node("node-1", |setup| setup);
+    let users: Vec<String> = (0..12).map(|n| format!("u{n}")).collect();
+    let mut sender = first.connect("t1", "s", "d");
+    users.iter().for_each(|user| send_all(&mut sender, user, 0..3));
+    let all = first.node.settings.tenants.clone();
+    first.node.change_tenants(&all.into_iter().filter(|(id, _)| id != "t1").collect());
+    assert_eq!(sender.closed().0, 4002);
+    let second = cluster.node("node-2", |setup| setup);
+    wait_until("the nodes know each other", || first.node.members.live().len() == 2);
+    first.stopped();
+    for user in &users {
+        assert_eq!(second.connect("t1", user, "d").ids(3), ids(0..3), "{user}");
+    }
+}

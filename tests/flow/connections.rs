@@ -1,5 +1,6 @@
 //! From handshake to close: who is let in, with which code others are refused, and how connections end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mics_domain::policy::HookFailure;
@@ -84,6 +85,84 @@ fn those_who_come_together_wait_for_their_turn_where_the_auth_hook_has_few_permi
     assert_eq!(hold.waiting(), 4);
     hold.release();
     clients.iter_mut().for_each(|client| assert_eq!(client.welcome().code, 1000));
+}
+
+/// Of `late0` to `late<n>`: the first has the only turn, and its /auth waits; the others wait for their turn.
+fn queue(gateway: &Gateway, hold: &Hold, n: usize) -> Vec<Client> {
+    let query = |n: usize| format!("tenantId=t1&token=valid:late{n}&deviceId=d");
+    let mut clients = vec![gateway.open(&query(0))];
+    wait_until("the first is being let in", || hold.waiting() == 1);
+    clients.extend((1..=n).map(|n| gateway.open(&query(n))));
+    wait_until("the others wait", || gateway.node.handshakes() == n + 1);
+    clients
+}
+
+fn with_one_turn(hold: &Hold) -> Gateway {
+    let setup = Setup::with(Book::default().hold_late_comers(hold));
+    setup.set(|settings| settings.hooks.max_concurrency = 1).start()
+}
+
+#[test]
+fn who_hangs_up_while_waiting_for_a_turn_costs_no_auth_call_and_is_never_online() {
+    let hold = Hold::default();
+    let gateway = with_one_turn(&hold);
+    let mut clients = queue(&gateway, &hold, 3);
+    let (mut last, mut polite, gone) = (clients.pop().unwrap(), clients.pop().unwrap(), clients.pop().unwrap());
+    drop(gone);
+    polite.close(1000);
+    assert_eq!(polite.closed().0, 1000);
+    drop(polite);
+    wait_until("those who went have left the queue", || gateway.node.handshakes() == 2);
+    hold.release();
+    clients[0].welcome();
+    last.welcome();
+    assert_eq!(hold.waiting(), 2, "nobody asked about those who had gone");
+    let online = gateway.node.metrics.ws_connected_total.with_label_values(&["t1", "node-1"]);
+    assert_eq!(online.get(), 2);
+}
+
+#[test]
+fn who_still_waits_for_a_turn_when_the_node_or_the_tenant_leaves_is_told_without_an_auth_call() {
+    let hold = Hold::default();
+    let gateway = with_one_turn(&hold);
+    let mut clients = queue(&gateway, &hold, 1);
+    let without_t1 = |mut all: BTreeMap<_, _>| {
+        all.remove("t1");
+        all
+    };
+    gateway.node.change_tenants(&without_t1(gateway.node.settings.tenants.clone()));
+    hold.release();
+    clients.iter_mut().for_each(|client| assert_eq!(client.closed().0, 4002));
+    assert_eq!(hold.waiting(), 1);
+
+    let hold = Hold::default();
+    let mut gateway = with_one_turn(&hold);
+    let mut clients = queue(&gateway, &hold, 1);
+    gateway.begin_stop();
+    wait_until("the node drains", || gateway.node.draining());
+    hold.release();
+    clients.iter_mut().for_each(|client| assert_eq!(client.closed().0, 4200));
+    assert_eq!(hold.waiting(), 1);
+}
+
+#[test]
+fn the_comers_of_one_tenant_leave_room_for_another_tenants() {
+    for places in [2, 3, 4, 8] {
+        let hold = Hold::default();
+        let setup = Setup::with(Book::default().hold_late_comers(&hold));
+        let gateway = setup.set(|settings| settings.max_pending_handshakes = places).start();
+        let share = places * 3 / 4;
+        let comer = |n: usize| gateway.open(&format!("tenantId=t1&token=valid:late{n}&deviceId=d"));
+        let mut clients: Vec<Client> = (0..share).map(comer).collect();
+        wait_until("they have their share", || hold.waiting() == share);
+        for n in 0..places {
+            assert_eq!(comer(places + n).closed().0, 4429, "{places} places");
+            wait_until("the refused one is no handshake", || gateway.node.handshakes() == share);
+        }
+        gateway.connect("t2", "u", "d");
+        hold.release();
+        clients.iter_mut().for_each(|client| assert_eq!(client.welcome().code, 1000));
+    }
 }
 
 #[test]

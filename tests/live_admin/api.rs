@@ -85,7 +85,10 @@ pub fn connect(port: u16) -> TcpStream {
 /// One request. Headers that are not given: host, length, and for a body its type.
 pub fn call(port: u16, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Answer {
     let given = |name: &str| headers.iter().any(|(header, _)| *header == name);
-    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    if !given("content-length") {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
     if !given("host") {
         head += &format!("host: 127.0.0.1:{port}\r\n");
     }

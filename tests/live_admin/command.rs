@@ -52,3 +52,17 @@ async fn commands_show_the_cluster_and_their_exit_codes_tell_the_outcome() {
     let nobody = admin_command(&["nodes", &format!("--ADMIN_PORT={}", port())]).output().unwrap();
     assert_eq!(nobody.status.code(), Some(1), "{}", text(&nobody));
 }
+
+#[test]
+fn a_node_whose_admin_port_is_taken_says_so_before_it_serves_anybody() {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let taken_port = taken.local_addr().unwrap().port();
+    let main_port = port();
+    let mut gateway = std::process::Command::new(env!("CARGO_BIN_EXE_mics"));
+    gateway.arg("gateway").env("PORT", main_port.to_string()).env("ADMIN_PORT", taken_port.to_string());
+    let output = gateway.env("TENANT_AUTH_MAP", "{\"t1\":\"http://127.0.0.1:9\"}").output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(&format!("ADMIN_PORT={taken_port}: can't listen on 127.0.0.1:{taken_port}")), "{said}");
+    assert!(!said.contains("node_started"), "{said}");
+}

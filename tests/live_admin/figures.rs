@@ -137,3 +137,29 @@ async fn the_stream_shows_every_second_what_is_going_on() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_nobody_reads_are_ended() {
+    if redis_is_missing("streams_that_nobody_reads_are_ended") {
+        return;
+    }
+    // Many tenants: what one second tells fills the buffers of a socket soon.
+    let tenants: Vec<String> = (1..=200).map(|n| format!("\"t{n}\":\"http://127.0.0.1:9\"")).collect();
+    let map = format!("{{{}}}", tenants.join(","));
+    let admin = Administered::start(1, |plan| plan.set("TENANT_AUTH_MAP", &map)).await;
+    let head = format!(
+        "GET /admin/v1/overview/stream HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nauthorization: Bearer {TOKEN}\r\n\r\n",
+        admin.ports[0]
+    );
+    let open = || {
+        let mut stream = BufReader::with_capacity(64, connect(admin.ports[0]));
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        let mut status = String::new();
+        stream.read_line(&mut status).unwrap();
+        (stream, status)
+    };
+    let unread: Vec<_> = (0..16).map(|_| open()).collect();
+    assert!(unread.iter().all(|(_, status)| status.contains("200")), "{unread:?}");
+    assert!(open().1.contains("503"), "that was all the room");
+    wait("there is room again", || open().1.contains("200")).await;
+}

@@ -270,6 +270,10 @@ pub trait Directory: Send + Sync {
     /// The fingerprint that was remembered for this identity.
     fn recall<'a>(&'a self, tenant: &'a str, key: u128) -> LocalFuture<'a, Result<Option<u64>, DirectoryDown>>;
 
+    /// Takes this identity for `ttl_ms`, in one step: true for exactly one of all who ask meanwhile. Identities are those
+    /// of `remember`: what is remembered is taken.
+    fn claim<'a>(&'a self, tenant: &'a str, key: u128, ttl_ms: u64) -> LocalFuture<'a, Result<bool, DirectoryDown>>;
+
     /// A node's sign of life, good for `ttl_ms`. A node that starts again under its id takes its predecessor's place,
     /// which then counts as dead.
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>>;

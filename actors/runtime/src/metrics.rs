@@ -1,6 +1,9 @@
 //! Every metric of the gateway, in one table: name, labels, help. Names and labels are a contract with dashboards and
 //! alert rules. Must not decide anything.
 
+use std::collections::HashMap;
+
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// Buckets of every histogram in milliseconds.
@@ -42,6 +45,13 @@ macro_rules! metrics {
                     registry.register(Box::new($histogram.clone()))?;
                 )*
                 Ok(Metrics { registry, $($counter,)* $($gauge,)* $($histogram,)* })
+            }
+
+            /// Removes every series of a tenant. Who still holds one of them counts into nothing.
+            pub fn forget_tenant(&self, tenant: &str) {
+                $(forget(&self.$counter, tenant);)*
+                $(forget(&self.$gauge, tenant);)*
+                $(forget(&self.$histogram, tenant);)*
             }
         }
     };
@@ -138,6 +148,18 @@ metrics! {
     }
 }
 
+/// Removes the series whose label `tenant` (or `tenantId`, as one metric has it) says so.
+fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, tenant: &str) {
+    for series in family.collect().iter().flat_map(|family| family.get_metric()) {
+        let labels = series.get_label().iter().map(|label| (label.name(), label.value()));
+        let labels: HashMap<&str, &str> = labels.collect();
+        if ["tenant", "tenantId"].iter().any(|name| labels.get(name) == Some(&tenant)) {
+            // Fails only when somebody else has removed it.
+            let _ = family.remove(&labels);
+        }
+    }
+}
+
 impl Metrics {
     /// Figures of a mailbox for actors of `kind` (and tenant, else "").
     pub fn mailbox(&self, kind: &str, tenant: &str, capacity: usize) -> std::sync::Arc<crate::mailbox::MailboxStats> {
@@ -157,5 +179,26 @@ mod tests {
     #[test]
     fn all_metrics_register_in_one_registry() {
         super::Metrics::new(prometheus::Registry::new()).unwrap();
+    }
+
+    #[test]
+    fn a_tenant_that_is_forgotten_leaves_no_series_and_takes_no_others() {
+        let metrics = super::Metrics::new(prometheus::Registry::new()).unwrap();
+        for tenant in ["gone", "stays"] {
+            metrics.mailbox("session", tenant, 8);
+            metrics.ws_closed_total.with_label_values(&[tenant, "1000"]).inc();
+            metrics.ws_closed_total.with_label_values(&[tenant, "4002"]).inc();
+            metrics.redis_fallback_total.with_label_values(&[tenant, "renew"]).inc();
+            metrics.ws_tenant_connections.with_label_values(&[tenant, "gone"]).set(1);
+            metrics.hook_duration_ms.with_label_values(&[tenant, "Auth"]).observe(1.0);
+        }
+        metrics.ws_connections.with_label_values(&["gone"]).set(1);
+        metrics.forget_tenant("gone");
+        let text = prometheus::TextEncoder::new().encode_to_string(&metrics.registry.gather()).unwrap();
+        assert!(!text.contains("tenant=\"gone\"") && !text.contains("tenantId=\"gone\""), "{text}");
+        let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(series("mics_ws_closed_total{"), 2);
+        assert_eq!(series("mics_ws_connections{"), 1, "a node may have a tenant's name");
+        assert_eq!(series("mics_hook_duration_ms_count{"), 1);
     }
 }

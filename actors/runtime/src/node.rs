@@ -345,6 +345,14 @@ impl Node {
         self.tenants().replace(self, wanted)
     }
 
+    /// Frees what is known of a tenant that is no more: its rows of actors and its series of metrics.
+    pub(crate) fn forget_tenant(&self, tenant: &str) {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).retain(|actor| actor.tenant != tenant);
+        self.session_stats.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| **id != *tenant);
+        self.limits_logged.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _), _| **id != *tenant);
+        self.metrics.forget_tenant(tenant);
+    }
+
     /// Refreshes the gauges that are only known when asked for.
     pub fn refresh_gauges(&self) {
         self.metrics.ws_connections.with_label_values(&[&self.id]).set(self.connections() as i64);

@@ -371,6 +371,10 @@ mod tests {
             Poll::Pending
         }
 
+        fn poll_leaving(&self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+
         fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
             match frames.iter().map(|frame| frame.len()).sum::<usize>().min(self.0) {
                 0 => Err(io::ErrorKind::WouldBlock.into()),

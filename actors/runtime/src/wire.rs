@@ -29,6 +29,10 @@ pub trait Wire {
     /// The next message; `None` once the peer is gone.
     fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Option<Incoming>>;
 
+    /// Ready once the peer is seen to go: it hung up, or a close frame is what it sent first. Takes nothing of what arrived,
+    /// and looks no further than its first byte.
+    fn poll_leaving(&self, cx: &mut Context<'_>) -> Poll<()>;
+
     /// Writes what fits without waiting; `WouldBlock` when nothing does.
     fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize>;
 

@@ -82,6 +82,7 @@ where
     registering_again_yields_to_a_newer_connection(&*make().await).await;
     unregister_and_renew_are_fenced(&*make().await).await;
     what_was_sent_is_remembered_for_its_time(&*make().await).await;
+    one_of_all_who_ask_gets_a_claim(&*make().await).await;
     user_limit_counts_devices_of_that_user_only(&*make().await).await;
     tenant_limit_counts_every_user_and_frees_places(&*make().await).await;
     a_full_tenant_still_replaces(&*make().await).await;
@@ -155,6 +156,20 @@ pub async fn what_was_sent_is_remembered_for_its_time(directory: &impl Directory
     directory.remember(&other, 1, 7, SHORT_MS).await.expect("remember");
     sleep(Duration::from_millis(2 * SHORT_MS)).await;
     assert_eq!(directory.recall(&other, 1).await, Ok(None));
+}
+
+pub async fn one_of_all_who_ask_gets_a_claim(directory: &impl Directory) {
+    let (tenant, other) = (fresh_tenant(), fresh_tenant());
+    let answers = futures_util::future::join_all((0..20).map(|_| directory.claim(&tenant, 1, LONG_MS))).await;
+    assert_eq!(answers.iter().filter(|answer| **answer == Ok(true)).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| **answer == Ok(false)).count(), 19, "{answers:?}");
+    assert_eq!(directory.claim(&tenant, 2, LONG_MS).await, Ok(true), "another identity");
+    assert_eq!(directory.claim(&other, 1, SHORT_MS).await, Ok(true), "another tenant");
+    sleep(Duration::from_millis(2 * SHORT_MS)).await;
+    assert_eq!(directory.claim(&other, 1, SHORT_MS).await, Ok(true), "its time was up");
+    directory.remember(&other, 2, 7, LONG_MS).await.expect("remember");
+    assert_eq!(directory.claim(&other, 2, LONG_MS).await, Ok(false), "what is remembered is taken");
+    assert_eq!(directory.recall(&other, 2).await, Ok(Some(7)));
 }
 
 pub async fn unregister_and_renew_are_fenced(directory: &impl Directory) {

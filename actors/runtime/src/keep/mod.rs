@@ -301,7 +301,7 @@ pub fn rehome_all(node: &Arc<Node>, before: &View) {
 
 /// This node leaves: one round of bringing everything to the nodes that stay.
 pub async fn hand_over(node: &Arc<Node>) {
-    for tenant in node.tenants().iter() {
+    for tenant in node.tenants().with_retired() {
         for users in tenant.offline.users().chunks(MOVE_USERS) {
             bring_home(node, &tenant, users).await;
         }

@@ -40,11 +40,10 @@ impl Node {
         if !alone {
             let _ = timeout_at(deadline, self.hand_over()).await;
         }
-        for tenant in self.tenants().iter() {
-            tenant.stop();
-        }
+        let tenants = self.tenants().with_retired();
+        tenants.iter().for_each(|tenant| tenant.stop());
         self.metrics.shutdown_drain_total.with_label_values(&[&self.id]).inc();
-        let kept: usize = self.tenants().iter().map(|tenant| tenant.offline.users().len()).sum();
+        let kept: usize = tenants.iter().map(|tenant| tenant.offline.users().len()).sum();
         tracing::warn!(node = %self.id, sessions = self.connections(), users_with_frames = kept, "shutdown_drain_done");
     }
 
@@ -79,10 +78,14 @@ impl Node {
         }
     }
 
-    /// Brings everything that is kept here to the nodes that stay; tried until it is done.
+    /// Brings everything that is kept here to the nodes that stay; tried until it is done. What is kept for a tenant that
+    /// is served here no more is offered as well, but not waited for: perhaps nobody else serves it either.
     async fn hand_over(self: &Arc<Self>) {
-        while self.members.live().len() > 1 && self.tenants().iter().any(|tenant| !tenant.offline.is_empty()) {
+        while self.members.live().len() > 1 {
             keep::hand_over(self).await;
+            if self.tenants().iter().all(|tenant| tenant.offline.is_empty()) {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -140,6 +140,27 @@ struct Sent {
     ends: VecDeque<(Instant, (Arc<str>, u128))>,
 }
 
+impl Sent {
+    fn remember(&mut self, tenant: &str, key: u128, fingerprint: u64, ttl: Duration) {
+        let now = Instant::now();
+        // In the order of their ends, as long as callers use one time to live.
+        while self.ends.front().is_some_and(|(end, _)| *end <= now) {
+            let Some((_, id)) = self.ends.pop_front() else { break };
+            if self.fingerprints.get(&id).is_some_and(|(_, end)| *end <= now) {
+                self.fingerprints.remove(&id);
+            }
+        }
+        let (id, end) = ((Arc::from(tenant), key), now + ttl);
+        self.ends.push_back((end, (Arc::clone(&id.0), key)));
+        self.fingerprints.insert(id, (fingerprint, end));
+    }
+
+    fn recall(&self, tenant: &str, key: u128) -> Option<u64> {
+        let found = self.fingerprints.get(&(tenant.into(), key)).copied();
+        found.filter(|(_, end)| *end > Instant::now()).map(|(fingerprint, _)| fingerprint)
+    }
+}
+
 /// Share it as `Arc<MemoryDirectory>` between the nodes of a process. Tenants have a lock each and don't wait for each
 /// other; what expired is given back within [`SWEEP_EVERY`] of any registration.
 ///
@@ -342,26 +363,23 @@ impl Directory for MemoryDirectory {
         ttl_ms: u64,
     ) -> LocalFuture<'a, Result<(), DirectoryDown>> {
         Box::pin(async move {
-            let now = Instant::now();
-            let mut sent = lock(&self.sent);
-            // In the order of their ends, as long as callers use one time to live.
-            while sent.ends.front().is_some_and(|(end, _)| *end <= now) {
-                let Some((_, id)) = sent.ends.pop_front() else { break };
-                if sent.fingerprints.get(&id).is_some_and(|(_, end)| *end <= now) {
-                    sent.fingerprints.remove(&id);
-                }
-            }
-            let (id, end) = ((Arc::from(tenant), key), now + Duration::from_millis(ttl_ms));
-            sent.ends.push_back((end, (Arc::clone(&id.0), key)));
-            sent.fingerprints.insert(id, (fingerprint, end));
+            lock(&self.sent).remember(tenant, key, fingerprint, Duration::from_millis(ttl_ms));
             Ok(())
         })
     }
 
     fn recall<'a>(&'a self, tenant: &'a str, key: u128) -> LocalFuture<'a, Result<Option<u64>, DirectoryDown>> {
+        Box::pin(async move { Ok(lock(&self.sent).recall(tenant, key)) })
+    }
+
+    fn claim<'a>(&'a self, tenant: &'a str, key: u128, ttl_ms: u64) -> LocalFuture<'a, Result<bool, DirectoryDown>> {
         Box::pin(async move {
-            let found = lock(&self.sent).fingerprints.get(&(tenant.into(), key)).copied();
-            Ok(found.filter(|(_, end)| *end > Instant::now()).map(|(fingerprint, _)| fingerprint))
+            let mut sent = lock(&self.sent);
+            let free = sent.recall(tenant, key).is_none();
+            if free {
+                sent.remember(tenant, key, 0, Duration::from_millis(ttl_ms));
+            }
+            Ok(free)
         })
     }
 

@@ -1,9 +1,11 @@
 //! From an upgraded socket to a live session: authenticate, admit, register, announce. Every refusal is a close code.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use mics_domain::codes::Close;
 use mics_domain::event::EventType;
 use mics_domain::ids;
@@ -24,7 +26,7 @@ use crate::outbox::Outbox;
 use crate::router;
 use crate::sender::Sender;
 use crate::tenant::{Outrun, SessionRef, Tenant};
-use crate::wire::Wire;
+use crate::wire::{Incoming, Wire};
 
 /// Lets a client in or says why not. The result's drop undoes everything.
 pub async fn connect(
@@ -34,7 +36,19 @@ pub async fn connect(
     mailbox: Mailbox<SessionMsg>,
 ) -> Result<Presence, Close> {
     let tenant = node.tenants().get(&hello.tenant).ok_or(Close::InvalidTenant)?;
-    let _turn = tenant.enter_in_turn(&node).await?;
+    let _turn = tokio::select! {
+        biased;
+        // Those who went while they waited must not use up turns and /auth of those who come.
+        () = poll_fn(|cx| wire.poll_leaving(cx)) => return Err(answer_to_leaving(&*wire)),
+        turn = tenant.enter_in_turn(&node) => turn?,
+    };
+    // The wait may have been long.
+    if node.draining() {
+        return Err(Close::Draining);
+    }
+    if !node.tenants().serves(&tenant) {
+        return Err(Close::InvalidTenant);
+    }
     let trace_id = format!("{:032x}", fresh_id());
     ids::check_id(&hello.device).map_err(|_| Close::AuthRefused("invalid deviceId".into()))?;
     let mut traced = Traced::root(&*node.tracer, "connect", SpanKind::Server);
@@ -64,6 +78,14 @@ pub async fn connect(
         actix_rt::spawn(backlog::welcome(presence.live.clone()));
     }
     Ok(presence)
+}
+
+/// Of its close frame, when that is what came and it is here completely.
+fn answer_to_leaving(wire: &dyn Wire) -> Close {
+    match poll_fn(|cx| wire.poll_incoming(cx)).now_or_never() {
+        Some(Some(Incoming::Close(code))) => Close::Echo(code),
+        _ => Close::Echo(None),
+    }
 }
 
 async fn authenticate(

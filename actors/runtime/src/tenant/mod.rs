@@ -121,7 +121,7 @@ impl Tenant {
     fn new(id: &str, settings: TenantSettings, node: Weak<Node>, parts: &Node) -> Arc<Self> {
         let handshakes = match parts.settings.max_pending_handshakes {
             0 => Semaphore::MAX_PERMITS,
-            all => all.saturating_mul(3).div_ceil(4).min(Semaphore::MAX_PERMITS),
+            all => (all.saturating_mul(3) / 4).clamp(1, Semaphore::MAX_PERMITS),
         };
         let id: Arc<str> = id.into();
         let offline =

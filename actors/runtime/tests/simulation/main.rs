@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hooks::DENIED;
 use schedule::{PROFILES, Profile, Step};
-use world::World;
+use world::{TENANT, World};
 
 /// Seeds per profile in an ordinary run.
 const SEEDS: u64 = 100;
@@ -216,4 +216,35 @@ fn a_node_that_was_given_up_and_comes_back_before_it_is_buried_has_its_users_fet
     steps.extend([Step::Pause { ms: 1_000 }, Step::Heal]);
     let (wrong, diary) = run_steps(0, Profile::Freezes, steps);
     assert!(wrong.is_empty(), "{wrong:#?}\n{diary:#?}");
+}
+
+#[test]
+fn a_removed_tenant_is_forgotten_in_time_and_may_come_back() {
+    mics_actors::node::clock_ms();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    actix_rt::System::with_tokio_rt(runtime).block_on(async {
+        let mut world = World::new(1, Profile::Calm);
+        let node = world.members[0].node.clone();
+        let rows = || node.mailboxes().iter().filter(|row| row.tenant == TENANT).count();
+        let series = || {
+            node.refresh_gauges();
+            let text = prometheus::TextEncoder::new().encode_to_string(&node.metrics.registry.gather()).unwrap();
+            text.lines().filter(|line| line.contains(&format!("tenant=\"{TENANT}\""))).count()
+        };
+        world.connect((0, 0), 0);
+        world.pass(Duration::from_secs(2)).await;
+        assert!(rows() == 3 && series() > 0, "{} rows, {} series", rows(), series());
+
+        node.change_tenants(&Default::default());
+        tokio::time::sleep(Duration::from_secs(599)).await;
+        assert!(rows() == 3 && series() > 0, "a resend would still be known if it came back now");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!((rows(), series()), (0, 0));
+
+        node.change_tenants(&node.settings.tenants);
+        world.connect((1, 0), 0);
+        world.pass(Duration::from_secs(2)).await;
+        assert!(world.books.connections[1].welcomed);
+        assert_eq!(rows(), 3);
+    });
 }

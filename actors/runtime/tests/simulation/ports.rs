@@ -91,6 +91,11 @@ impl Directory for Seen {
         self.ask("recall", Box::pin(async move { net.directory().recall(&tenant, key).await }))
     }
 
+    fn claim<'a>(&'a self, tenant: &'a str, key: u128, ttl_ms: u64) -> LocalFuture<'a, Result<bool, DirectoryDown>> {
+        let (net, tenant) = (self.net.clone(), tenant.to_owned());
+        self.ask("claim", Box::pin(async move { net.directory().claim(&tenant, key, ttl_ms).await }))
+    }
+
     fn live(&self) -> LocalFuture<'_, Result<Vec<Peer>, DirectoryDown>> {
         let net = self.net.clone();
         self.ask("live", Box::pin(async move { net.directory().live().await }))

@@ -126,6 +126,16 @@ impl Wire for Pipe {
         }
     }
 
+    fn poll_leaving(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.borrow_mut();
+        let gone = state.cut || state.shut || matches!(state.to_server.front(), Some(Incoming::Close(_)));
+        if gone && !state.dead {
+            return Poll::Ready(());
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut state = self.0.borrow_mut();
         if state.cut || state.shut {
