@@ -103,6 +103,18 @@ async fn terminal_codes_end_the_client() {
 }
 
 #[tokio::test]
+async fn a_close_code_that_arrived_counts_although_writing_fails() {
+    let gate = Gate::start().await;
+    let (client, mut events, conn) = gate.pair(quick()).await;
+    client.submit_single_chat("u2", "never read", None).unwrap();
+    conn.close_and_reset(4409, "replaced").await;
+    // No await in between: the client has both before it, a broken socket to write to and a close frame to read.
+    client.submit_single_chat("u2", "too late", None).unwrap();
+    let closed = |e| if let Event::Closed { info, reconnecting } = e { Some((info.code, reconnecting)) } else { None };
+    assert_eq!(wait_for(&mut events, closed).await, (4409, false));
+}
+
+#[tokio::test]
 async fn a_token_refused_while_reconnecting_ends_the_client() {
     let gate = Gate::start().await;
     let (_client, events, conn) = gate.pair(quick()).await;
