@@ -367,7 +367,7 @@ def frozen(client):
     """A gateway that is silent but open is noticed by the watchdog; once it runs again the client is back."""
     gateway = client.own_gateway()
     a = client.program()
-    a.connected(gateway.url, client.user("a"), heartbeatIntervalMs=300, connectTimeoutMs=2000)
+    a.connected(gateway.url, client.user("a"), heartbeatIntervalMs=300)
     before = a.mark()
     gateway.signal(signal.SIGSTOP)
     try:

@@ -93,7 +93,8 @@ class Program:
         fields = {"url": url, "tenantId": tenant, "deviceId": device, "tokens": tokens or [f"valid:{user}"]}
         if key:
             fields["key"] = key
-        fast = {"reconnectMinDelayMs": 50, "reconnectMaxDelayMs": 500, **options}
+        # Long to connect: on a machine under load that takes seconds, and no scenario waits for it in vain.
+        fast = {"connectTimeoutMs": 20_000, "reconnectMinDelayMs": 50, "reconnectMaxDelayMs": 500, **options}
         return self.call("connect", options=fast, **fields)
 
     def connected(self, *args, **kwargs):

@@ -66,9 +66,21 @@ export const MicsClientOptions = {
       if (value !== undefined) (options as unknown as Record<string, unknown>)[name] = value;
     }
     check(options);
+    if (options.logger) options.logger = harmless(options.logger);
     return options;
   },
 };
+
+/** What a logger throws must not end the connection or stop the deliveries. */
+function harmless(logger: Logger): Logger {
+  return (...line) => {
+    try {
+      logger(...line);
+    } catch {
+      // There is nowhere left to tell it.
+    }
+  };
+}
 
 const POSITIVE = [
   'connectTimeoutMs',

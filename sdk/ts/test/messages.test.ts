@@ -220,6 +220,16 @@ test('encrypted bodies: same bytes at every attempt, opened in order, and what c
   expect(bodies()[2]).toBe('ok');
 });
 
+test('a logger that throws stops nothing', async () => {
+  const logger = (): never => {
+    throw new Error('disk full');
+  };
+  const messageCrypto = new AesGcmMessageCrypto(new Uint8Array(16));
+  const { gateway, deliveries } = await connected({}, { messageCrypto, logger });
+  for (const id of ['1', '2']) gateway.last.send({ delivery: { message: chat(id, 'no envelope') } });
+  await until('both', () => deliveries.length === 2);
+});
+
 test('a body that cannot be encrypted is not sent', async () => {
   const broken = { encrypt: () => Promise.reject(new Error('no key')), decrypt: (b: Uint8Array) => b };
   const { gateway, client } = await connected({}, { messageCrypto: broken });

@@ -213,7 +213,11 @@ export class HookDispatcher {
   }
 
   private log(level: 'warn' | 'error', message: string, fields: Record<string, unknown>): void {
-    this.options.logger?.(level, message, fields);
+    try {
+      this.options.logger?.(level, message, fields);
+    } catch {
+      // A logger that throws must not leave a request without its answer.
+    }
   }
 }
 

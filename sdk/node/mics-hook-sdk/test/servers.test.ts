@@ -186,6 +186,16 @@ describe.each(['http', 'express', 'fastify'] as const)('%s', (kind) => {
     expect(logged.map(([, fields]) => fields.error)).toContain('Error: database away');
   });
 
+  test('a logger that throws leaves no request without its answer', async () => {
+    const logger = (): never => {
+      throw new Error('disk full');
+    };
+    const { post } = await start(kind, { handlers: allowing, logger });
+    const refused = await post('/auth', auth('valid:u1', { tenantId: 't2' }));
+    expect(AuthResponseCodec.decode(refused.body)).toMatchObject({ ok: false, reason: 'unknown tenant' });
+    expect((await post('/auth', new Uint8Array([1, 2, 3]))).status).toBe(400);
+  });
+
   test('the time budget ends the wait with 503 and tells the handler', async () => {
     let aborted = false;
     const auth_ = (_: unknown, { signal }: sdk.HookContext) =>

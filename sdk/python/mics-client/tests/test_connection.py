@@ -104,6 +104,25 @@ async def test_a_silent_gateway_a_closed_port_and_http_are_told_apart(gateway: G
     assert "secret-token" not in str(e.value)
 
 
+async def test_an_attempt_that_is_given_up_is_reset(gateway: Gate) -> None:
+    ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        try:
+            ended.set_result(await reader.read())
+        except ConnectionResetError as e:
+            ended.set_exception(e)
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+        with pytest.raises(ConnectTimeoutError):
+            await MicsClient(quick(connect_timeout=0.3)).connect(url, "t1", "k", "d")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(ended, HANG)
+
+
 async def test_a_drained_node_is_left_for_another_with_a_fresh_token(gateway: Gate) -> None:
     tokens = iter(["one", "two", "three"])
 

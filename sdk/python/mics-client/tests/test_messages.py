@@ -197,6 +197,22 @@ async def test_a_slow_application_is_told_what_it_lost(gateway: Gate) -> None:
     await client.disconnect()
 
 
+async def test_a_delivery_that_was_dropped_may_come_again(gateway: Gate) -> None:
+    client, events, conn = await gateway.pair(quick(event_capacity=4))
+    # Three events of the connect are unread: there is room for one delivery.
+    await conn.deliver(msg_id="1", msg_body=b"x")
+    await conn.deliver(msg_id="2", msg_body=b"x")
+    send = asyncio.create_task(client.send_single_chat("u2", b"x", "last"))
+    await conn.message()
+    await conn.ack("last")
+    await send
+    await wait_for(events, lambda e: e if isinstance(e, Overflow) else None)
+    await conn.deliver(msg_id="1", msg_body=b"x")
+    await conn.deliver(msg_id="2", msg_body=b"x")
+    assert (await wait_for(events, delivery)).message.msg_id == "2"
+    await client.disconnect()
+
+
 async def test_bodies_are_encrypted_once_and_decrypted_in_order(gateway: Gate) -> None:
     crypto = AesGcmMessageCrypto(bytes(range(32)))
     client, events, conn = await gateway.pair(quick(message_crypto=crypto))

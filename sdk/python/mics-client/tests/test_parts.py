@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import random
 
 import pytest
@@ -12,8 +14,43 @@ from mics_client._dedup import Dedup
 from mics_client._ids import new_msg_id
 from mics_client._link import build_url
 from mics_client._proto.mics_message_pb2 import MessageAck, MessageRequest
+from mics_client._within import within
 from mics_client.errors import CloseAction
 from mics_client.events import AckReceived, ConnectionState, EventStream
+
+from .support import HANG
+
+
+def repeated(dedup: Dedup, message: MessageRequest) -> bool:
+    name = dedup.fingerprint(message)
+    known = dedup.knows(name)
+    if not known:
+        dedup.remember(name)
+    return known
+
+
+async def test_a_cancellation_that_comes_as_the_work_ends_is_not_swallowed() -> None:
+    ready = asyncio.get_running_loop().create_future()
+    undone: list[str] = []
+
+    async def work() -> str:
+        await ready
+        waiting.cancel()
+        return "link"
+
+    waiting = asyncio.create_task(within(HANG, work(), undone.append))
+    await asyncio.sleep(0)
+    ready.set_result(None)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert undone == ["link"]
+
+
+async def test_late_work_is_cancelled() -> None:
+    work = asyncio.sleep(HANG)
+    with pytest.raises(asyncio.TimeoutError):
+        await within(0.01, work, print)
+    assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
 
 
 def test_pauses_are_jittered_and_bounded() -> None:
@@ -44,18 +81,18 @@ def test_repeats_are_per_sender_and_content_and_the_memory_is_bounded() -> None:
     def message(user: str, body: bytes) -> MessageRequest:
         return MessageRequest(user_id=user, msg_id="1", msg_body=body)
 
-    assert not dedup.is_repeated(message("a", b"x"))
-    assert dedup.is_repeated(message("a", b"x"))
-    assert not dedup.is_repeated(message("b", b"x"))
-    assert not dedup.is_repeated(message("a", b"other"))
-    assert not dedup.is_repeated(message("a", b"x")), "the oldest is forgotten"
+    assert not repeated(dedup, message("a", b"x"))
+    assert repeated(dedup, message("a", b"x"))
+    assert not repeated(dedup, message("b", b"x"))
+    assert not repeated(dedup, message("a", b"other"))
+    assert not repeated(dedup, message("a", b"x")), "the oldest is forgotten"
     assert len(dedup._seen) == 2
 
 
 def test_blank_ids_and_a_zero_window_never_match() -> None:
     off, on = Dedup(0), Dedup(9)
-    assert not any(off.is_repeated(MessageRequest(msg_id="1")) for _ in range(2))
-    assert not any(on.is_repeated(MessageRequest()) for _ in range(2))
+    assert not any(repeated(off, MessageRequest(msg_id="1")) for _ in range(2))
+    assert not any(repeated(on, MessageRequest()) for _ in range(2))
 
 
 def test_ids_are_uuid_v7_in_the_order_of_time() -> None:

@@ -17,24 +17,27 @@ impl Dedup {
         Self { window, hasher: RandomState::new(), seen: HashSet::new(), order: VecDeque::new() }
     }
 
-    /// True when this delivery was seen before. Sender, device and msg_id name a message; target and body are
-    /// part of the fingerprint because some clients restart their ids from "1".
-    pub fn is_repeated(&mut self, m: &MessageRequest) -> bool {
-        if self.window == 0 || m.msg_id.is_empty() {
-            return false;
-        }
+    /// Names a delivery; none when it cannot be recognised (blank id, or switched off). Sender, device and msg_id name
+    /// a message; target and body are part of the fingerprint because some clients restart their ids from "1".
+    pub fn fingerprint(&self, m: &MessageRequest) -> Option<u64> {
         let key = (&m.user_id, &m.device_id, &m.msg_id, &m.to_user_id, &m.group_id, &m.msg_body);
-        let print = self.hasher.hash_one(key);
-        if !self.seen.insert(print) {
-            return true;
-        }
+        (self.window > 0 && !m.msg_id.is_empty()).then(|| self.hasher.hash_one(key))
+    }
+
+    /// True when this delivery was handed over before.
+    pub fn knows(&self, print: Option<u64>) -> bool {
+        print.is_some_and(|print| self.seen.contains(&print))
+    }
+
+    /// Tells that it was handed over.
+    pub fn remember(&mut self, print: Option<u64>) {
+        let Some(print) = print.filter(|&print| self.seen.insert(print)) else { return };
         self.order.push_back(print);
         if self.order.len() > self.window
             && let Some(oldest) = self.order.pop_front()
         {
             self.seen.remove(&oldest);
         }
-        false
     }
 }
 
@@ -44,6 +47,15 @@ mod tests {
 
     fn message(user: &str, id: &str, body: &'static str) -> MessageRequest {
         MessageRequest { user_id: user.into(), msg_id: id.into(), msg_body: body.into(), ..Default::default() }
+    }
+
+    impl Dedup {
+        fn is_repeated(&mut self, m: &MessageRequest) -> bool {
+            let print = self.fingerprint(m);
+            let known = self.knows(print);
+            self.remember(print);
+            known
+        }
     }
 
     #[test]

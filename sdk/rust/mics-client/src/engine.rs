@@ -194,14 +194,17 @@ impl Engine {
             worked = true;
         }
         let broken = |reason: String| Poll::Ready(Turn::End(Ended::Lost(CloseInfo::broken(reason))));
-        if let Err(e) = self.poll_write(ws, cx) {
-            return broken(e.to_string());
-        }
+        let written = self.poll_write(ws, cx);
         match ws.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(message))) => return Poll::Ready(Turn::Frame(message)),
             Poll::Ready(Some(Err(e))) => return broken(e.to_string()),
             Poll::Ready(None) => return broken("connection ended".to_owned()),
             Poll::Pending => {}
+        }
+        match written {
+            // A dead socket: reading tells so, after what came before the end, acks and the close code.
+            Ok(()) | Err(tokio_tungstenite::tungstenite::Error::Io(_)) => {}
+            Err(e) => return broken(e.to_string()),
         }
         if self.timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Turn::Timer);
@@ -308,7 +311,8 @@ impl Engine {
 
     fn on_delivery(&mut self, delivery: MessageDelivery) {
         let Some(mut message) = delivery.message else { return };
-        if self.dedup.is_repeated(&message) {
+        let print = self.dedup.fingerprint(&message);
+        if self.dedup.knows(print) {
             self.stats.duplicates.fetch_add(1, Relaxed);
             return;
         }
@@ -321,13 +325,18 @@ impl Engine {
                 Err(_) => decrypt_failed = true,
             }
         }
-        self.events.push(Event::Delivery(Delivery { message, decrypt_failed }));
+        // One that was dropped may come again.
+        if self.events.push(Event::Delivery(Delivery { message, decrypt_failed })) {
+            self.dedup.remember(print);
+        }
     }
 
     /// Ends a message with an ack, the gateway's or a local one.
     fn settle(&self, job: Box<Job>, ack: MessageAck) {
         match job.reply {
-            Reply::Events => self.events.push(Event::Ack(ack)),
+            Reply::Events => {
+                self.events.push(Event::Ack(ack));
+            }
             Reply::Caller(tx) => {
                 if self.events.has_reader() {
                     self.events.push(Event::Ack(ack.clone()));

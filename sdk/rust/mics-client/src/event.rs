@@ -133,18 +133,18 @@ pub(crate) fn queue(capacity: usize, stats: Arc<ClientStats>) -> (EventSink, Eve
 }
 
 impl EventSink {
-    /// Takes `event` in, or counts it as dropped when the queue is full.
-    pub fn push(&self, event: Event) {
+    /// Takes `event` in; false when the queue is full and it is dropped and counted.
+    pub fn push(&self, event: Event) -> bool {
         let mut queue = self.0.lock();
         if queue.reader_gone {
-            return;
+            return true;
         }
         let important = matches!(event, Event::State(_) | Event::Connected(_) | Event::Closed { .. });
         let room = self.0.capacity + if important { STATE_RESERVE } else { 0 };
         if queue.events.len() >= room {
             queue.dropped += 1;
             self.0.stats.dropped.fetch_add(1, Relaxed);
-            return;
+            return false;
         }
         report_dropped(&mut queue);
         queue.events.push_back(event);
@@ -152,6 +152,7 @@ impl EventSink {
             drop(queue);
             waker.wake();
         }
+        true
     }
 
     /// False once the application has dropped the stream: then events need not be made.
@@ -232,7 +233,7 @@ mod tests {
     async fn a_full_queue_tells_what_it_dropped_where_it_dropped() {
         let stats = Arc::new(ClientStats::default());
         let (sink, mut stream) = queue(2, stats.clone());
-        (0..5).for_each(|i| sink.push(ack(i)));
+        assert_eq!((0..5).filter(|&i| sink.push(ack(i))).count(), 2);
         sink.push(Event::State(ConnectionState::Reconnecting));
         assert_eq!(stream.next().await, Some(ack(0)));
         assert_eq!(stream.next().await, Some(ack(1)));
@@ -246,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn a_loss_at_the_end_is_told_too() {
         let (sink, mut stream) = queue(1, Arc::default());
-        (0..3).for_each(|i| sink.push(ack(i)));
+        assert_eq!((0..3).filter(|&i| sink.push(ack(i))).count(), 1);
         drop(sink);
         assert_eq!(stream.next().await, Some(ack(0)));
         assert_eq!(stream.next().await, Some(Event::Overflow { dropped: 2 }));

@@ -47,6 +47,7 @@ async fn await_session(mut ws: Ws) -> Result<Link, MicsError> {
         };
         match ServerFrame::decode(bytes).ok().and_then(|f| f.payload) {
             Some(Payload::ConnectAck(ack)) if ack.code == CONNECTED => {
+                transport::keep(&ws);
                 let session = MicsSession {
                     tenant_id: ack.tenant_id,
                     user_id: ack.user_id,

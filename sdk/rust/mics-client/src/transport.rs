@@ -21,6 +21,7 @@ const WRITE_BUFFER: usize = 4096;
 pub(crate) async fn open(url: &Url, options: &MicsClientOptions) -> Result<Ws, MicsError> {
     let stream = dial(url, options.local_address).await?;
     stream.set_nodelay(true).map_err(|e| MicsError::Connect(e.to_string()))?;
+    reset_when_dropped(&stream, true);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
@@ -33,6 +34,23 @@ pub(crate) async fn open(url: &Url, options: &MicsClientOptions) -> Result<Ws, M
         // The other variants carry no part of the URL, hence no token.
         Err(e) => Err(MicsError::Connect(e.to_string())),
     }
+}
+
+/// The connection has its session: dropping it closes it.
+pub(crate) fn keep(ws: &Ws) {
+    match ws.get_ref() {
+        MaybeTlsStream::Plain(stream) => reset_when_dropped(stream, false),
+        MaybeTlsStream::Rustls(stream) => reset_when_dropped(stream.get_ref().0, false),
+        _ => {}
+    }
+}
+
+/// An attempt that is given up is reset instead of closed. A gateway that was silent would otherwise read the old request
+/// later, take it for a newer connection of this device, and end the one that followed it with 4409.
+#[allow(deprecated)] // for positive times, which would block
+fn reset_when_dropped(stream: &TcpStream, on: bool) {
+    // Fails only when the connection is gone already.
+    let _ = stream.set_linger(on.then_some(std::time::Duration::ZERO));
 }
 
 /// Tries every address of the host in turn.

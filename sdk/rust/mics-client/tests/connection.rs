@@ -52,6 +52,22 @@ async fn silence_instead_of_connect_ack_is_a_timeout() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_is_given_up_is_reset() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut params = Gate::start().await.params();
+    params.url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let options = MicsClientOptions { connect_timeout: Duration::from_millis(200), ..Default::default() };
+    let silent = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    let both = async { tokio::join!(MicsClient::connect(params, options), silent) };
+    let (result, read) = tokio::time::timeout(HANG, both).await.expect("the attempt was not ended");
+    assert!(matches!(result.err().unwrap(), MicsError::ConnectTimeout));
+    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
 async fn draining_brings_the_client_back_with_a_fresh_token() {
     let gate = Gate::start().await;
     let asked = Arc::new(AtomicU32::new(0));
@@ -100,6 +116,18 @@ async fn terminal_codes_end_the_client() {
         assert!(matches!(client.send_single_chat("u2", "x", None).await, Err(MicsError::Disconnected)));
         assert!(!gate.is_called(Duration::from_millis(200)).await, "{code} must not reconnect");
     }
+}
+
+#[tokio::test]
+async fn a_close_code_that_arrived_counts_although_writing_fails() {
+    let gate = Gate::start().await;
+    let (client, mut events, conn) = gate.pair(quick()).await;
+    client.submit_single_chat("u2", "never read", None).unwrap();
+    conn.close_and_reset(4409, "replaced").await;
+    // No await in between: the client has both before it, a broken socket to write to and a close frame to read.
+    client.submit_single_chat("u2", "too late", None).unwrap();
+    let closed = |e| if let Event::Closed { info, reconnecting } = e { Some((info.code, reconnecting)) } else { None };
+    assert_eq!(wait_for(&mut events, closed).await, (4409, false));
 }
 
 #[tokio::test]

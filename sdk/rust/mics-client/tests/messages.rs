@@ -194,6 +194,27 @@ async fn a_delivery_repeated_after_a_reconnect_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_was_dropped_may_come_again() {
+    let gate = Gate::start().await;
+    // Three events of the connect are unread: there is room for one delivery.
+    let options = MicsClientOptions { event_capacity: 4, ..quick() };
+    let (client, mut events, mut conn) = gate.pair(options).await;
+    let message = |id: &str| MessageRequest { msg_id: id.into(), msg_body: "x".into(), ..Default::default() };
+    conn.deliver(message("1")).await;
+    conn.deliver(message("2")).await;
+    let acked = async {
+        let sent = conn.message().await;
+        conn.ack(&sent.msg_id, AckStatus::Sent, "").await;
+    };
+    let (sent, ()) = tokio::join!(client.send_single_chat("u2", "x", None), acked);
+    sent.unwrap();
+    wait_for(&mut events, |e| if let Event::Overflow { dropped } = e { Some(dropped) } else { None }).await;
+    conn.deliver(message("1")).await;
+    conn.deliver(message("2")).await;
+    assert_eq!(deliveries(&mut events, 1).await[0].message.msg_id, "2");
+}
+
+#[tokio::test]
 async fn bodies_are_encrypted_on_the_wire_and_decrypted_on_arrival() {
     let gate = Gate::start().await;
     let crypto = Arc::new(AesGcmMessageCrypto::new(&[7; 32]).unwrap());

@@ -104,10 +104,10 @@ class InFlight:
 
 async def outcome_within(entry: Entry, seconds: float) -> MessageAck:
     """Waits for the outcome; `SendDeadlineError` when it takes longer."""
-    try:
-        return await asyncio.wait_for(entry.outcome, max(seconds, 0))
-    except asyncio.TimeoutError:
-        raise SendDeadlineError("send deadline passed") from None
+    await asyncio.wait({entry.outcome}, timeout=max(seconds, 0))
+    if not entry.outcome.done():
+        raise SendDeadlineError("send deadline passed")
+    return entry.outcome.result()
 
 
 class Outbox:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import socket
+import struct
+import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -13,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from ._proto.mics_message_pb2 import ServerFrame
+from ._within import within
 from .errors import (
     ClosedError,
     CloseInfo,
@@ -79,11 +84,30 @@ def closed_info(error: ConnectionClosed) -> CloseInfo:
 async def establish(params: ConnectParams, options: MicsClientOptions) -> Link:
     """One attempt, within `connect_timeout` in all; raises a `MicsError`."""
     try:
-        return await asyncio.wait_for(_attempt(params, options), options.connect_timeout)
+        return await within(options.connect_timeout, _attempt(params, options), lambda link: link.ws.transport.abort())
     except MicsError:
         raise
     except asyncio.TimeoutError:
         raise ConnectTimeoutError("connect timeout") from None
+
+
+class _Connection(ClientConnection):
+    """Given up before it has a session, it is reset instead of closed.
+
+    A gateway that was silent would otherwise read the old request later, take it for a newer connection of this
+    device, and end the one that followed it with 4409.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        _reset_on_close(transport, True)
+
+
+def _reset_on_close(transport: asyncio.BaseTransport, on: bool) -> None:
+    sock = transport.get_extra_info("socket")
+    linger = struct.pack("HH" if sys.platform == "win32" else "ii", on, 0)
+    with suppress(OSError):  # the connection is gone already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 async def _attempt(params: ConnectParams, options: MicsClientOptions) -> Link:
@@ -98,6 +122,7 @@ async def _attempt(params: ConnectParams, options: MicsClientOptions) -> Link:
             close_timeout=CLOSE_WAIT,
             user_agent_header=None,
             logger=_quiet,
+            create_connection=_Connection,
         )
     except InvalidStatus as e:
         raise HttpRefusedError(e.response.status_code) from None
@@ -146,5 +171,6 @@ async def _await_session(ws: ClientConnection, logger: logging.Logger) -> Link:
         ack = frame.connect_ack
         if ack.code != CONNECTED:
             raise ClosedError(CloseInfo(ack.code, "refused by connect_ack"))
+        _reset_on_close(ws.transport, False)
         session = MicsSession(ack.tenant_id, ack.user_id, ack.device_id, ack.node_id, ack.trace_id)
         return Link(ws, session, early)

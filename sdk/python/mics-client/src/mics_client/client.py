@@ -26,6 +26,7 @@ from ._proto.mics_message_pb2 import (
     ServerFrame,
 )
 from ._serving import Serving, now_ms
+from ._within import within
 from .errors import (
     CloseAction,
     ClosedError,
@@ -193,7 +194,8 @@ class MicsClient(Callbacks):
             raise SendQueueFullError("send queue is full")
         self._waiting += 1
         try:
-            await asyncio.wait_for(self._slots.acquire(), deadline - asyncio.get_running_loop().time())
+            left = deadline - asyncio.get_running_loop().time()
+            await within(left, self._slots.acquire(), lambda _: self._slots.release())
         except asyncio.TimeoutError:
             raise SendDeadlineError("send deadline passed") from None
         finally:
@@ -294,7 +296,8 @@ class MicsClient(Callbacks):
             self._publish(ServerErrorReceived(frame.error))
 
     def _on_delivery(self, message: MessageRequest) -> None:
-        if self._dedup.is_repeated(message):
+        name = self._dedup.fingerprint(message)
+        if self._dedup.knows(name):
             self.stats.duplicates_dropped += 1
             return
         crypto, failed = self._options.message_crypto, False
@@ -304,7 +307,9 @@ class MicsClient(Callbacks):
             except Exception as e:  # whatever an application's own crypto raises
                 self._log.info("delivery could not be decrypted: %s", type(e).__name__)
                 failed = True
-        self._publish(Delivery(message, failed))
+        # One that was dropped may come again.
+        if not self._publish(Delivery(message, failed)):
+            self._dedup.remember(name)
 
     def _on_silence(self, entry: Entry) -> None:
         """No ack came in time."""
@@ -322,9 +327,11 @@ class MicsClient(Callbacks):
 
     # ---- telling
 
-    def _publish(self, event: Event) -> None:
-        for stream in self._streams:
-            self.stats.events_dropped += stream._push(event)
+    def _publish(self, event: Event) -> int:
+        """Gives how many streams dropped it."""
+        dropped = sum(stream._push(event) for stream in self._streams)
+        self.stats.events_dropped += dropped
+        return dropped
 
     def _set_state(self, state: ConnectionState) -> None:
         self._state = state

@@ -117,6 +117,16 @@ impl Conn {
         tokio::time::timeout(HANG, self.ws.next()).await.expect("client is silent").and_then(Result::ok)
     }
 
+    /// Says why and is gone, with a message of the client unread: the system answers further ones with a reset.
+    pub async fn close_and_reset(self, code: u16, reason: &str) {
+        let stream = self.ws.into_inner();
+        tokio::time::timeout(HANG, stream.readable()).await.expect("client is silent").unwrap();
+        let mut frame = vec![0x88, 2 + reason.len() as u8];
+        frame.extend(code.to_be_bytes());
+        frame.extend(reason.as_bytes());
+        assert_eq!(stream.try_write(&frame).unwrap(), frame.len());
+    }
+
     pub async fn close(mut self, code: u16, reason: &str) {
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
         let _ = self.ws.close(Some(frame)).await;

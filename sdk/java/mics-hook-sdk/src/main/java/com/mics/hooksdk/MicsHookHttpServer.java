@@ -13,7 +13,7 @@ import java.util.concurrent.Executors;
  * A hook server on the JDK's own HTTP server. TLS and access from outside belong to a proxy in front of it.
  *
  * <p>200: answered or refused with a reason; 400: body unreadable; 404: other path; 405: not POST; 413: body too long;
- * 415: other content type; 503: too slow or overloaded.
+ * 415: other content type; 500: the members of a group could not be found out; 503: too slow or overloaded.
  */
 public final class MicsHookHttpServer implements AutoCloseable {
     static {

@@ -20,7 +20,8 @@ import java.util.concurrent.atomic.AtomicLong;
  * Answers hook requests, whatever server they came through: decodes, checks tenant, signature, time and repetition, and
  * calls the handler within its time.
  *
- * <p>Refusals are HTTP 200 with a reason. 400: the body is not the expected message. 503: the handler took too long or
+ * <p>Refusals are HTTP 200 with a reason. 400: the body is not the expected message. 500: the members of a group could
+ * not be found out. 503: the handler took too long or
  * too many are at work; the gateway then degrades as for any failed hook.
  */
 public final class MicsHookProcessor implements AutoCloseable {
@@ -97,7 +98,7 @@ public final class MicsHookProcessor implements AutoCloseable {
             refusal = guard.refusal(parsed.meta(), body);
         } catch (RuntimeException e) {
             LOG.log(Level.ERROR, "the tenant secret provider failed", e);
-            refusal = Optional.of("handler error");
+            return failed(operation, parsed);
         }
         if (refusal.isPresent()) {
             LOG.log(Level.DEBUG, "{0} refused: {1}", operation, refusal.get());
@@ -122,12 +123,19 @@ public final class MicsHookProcessor implements AutoCloseable {
             return Reply.empty(503);
         } catch (ExecutionException e) {
             LOG.log(Level.ERROR, operation + ": the handler failed", e.getCause());
-            return new Reply(200, parsed.refuse().apply("handler error"));
+            return failed(operation, parsed);
         } catch (InterruptedException e) {
             answer.cancel(true);
             Thread.currentThread().interrupt();
             return Reply.empty(503);
         }
+    }
+
+    /** An answer without members would be taken for an empty group, and the message for delivered. */
+    private static Reply failed(HookOperation operation, HookRoute.Parsed parsed) {
+        return operation == HookOperation.GET_GROUP_MEMBERS
+                ? Reply.empty(500)
+                : new Reply(200, parsed.refuse().apply("handler error"));
     }
 
     /** At most one line in five seconds: an overload must not be made worse by its log. */

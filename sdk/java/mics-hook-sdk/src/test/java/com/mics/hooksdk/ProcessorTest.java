@@ -143,6 +143,15 @@ class ProcessorTest {
     }
 
     @Test
+    void aGroupWhoseMembersAreUnknownIsNotAnEmptyOne() {
+        byte[] request = Requests.members(Requests.meta(NOW), "broken").toByteArray();
+        assertEquals(500, processor(options()).process(HookOperation.GET_GROUP_MEMBERS, request).status());
+        MicsHookServerOptions noSecrets = MicsHookServerOptions.builder(tenant -> { throw new IllegalStateException(); }).build();
+        MicsHookProcessor processor = new MicsHookProcessor(new Requests.Handler(), noSecrets);
+        assertEquals(500, processor.process(HookOperation.GET_GROUP_MEMBERS, request).status());
+    }
+
+    @Test
     void aSlowHandlerIsGivenUpAndItsThreadComesBack() throws Exception {
         MicsHookProcessor processor = processor(options().handlerBudget(Duration.ofMillis(50)).handlerThreads(1));
         byte[] slow = Requests.auth(Requests.meta(NOW), "slow").toByteArray();

@@ -30,7 +30,12 @@ final class Requests {
         return request.toBuilder().setMeta(meta.toBuilder().setSign(HookSigner.computeBase64(SECRET, meta, request))).build();
     }
 
-    /** Token {@code slow} hangs, {@code broken} throws, others are the user. */
+    static GetGroupMembersRequest members(HookMeta meta, String group) {
+        GetGroupMembersRequest request = GetGroupMembersRequest.newBuilder().setMeta(meta).setGroupId(group).build();
+        return request.toBuilder().setMeta(meta.toBuilder().setSign(HookSigner.computeBase64(SECRET, meta, request))).build();
+    }
+
+    /** Token {@code slow} hangs, {@code broken} throws, others are the user; so does the group {@code broken}. */
     static final class Handler implements MicsHookHandler {
         @Override
         public AuthResponse onAuth(AuthRequest request) throws Exception {
@@ -49,6 +54,9 @@ final class Requests {
 
         @Override
         public GetGroupMembersResponse onGetGroupMembers(GetGroupMembersRequest request) {
+            if (request.getGroupId().equals("broken")) {
+                throw new IllegalStateException("the database is away");
+            }
             return GetGroupMembersResponse.newBuilder().addUserIds("u1").build();
         }
     }

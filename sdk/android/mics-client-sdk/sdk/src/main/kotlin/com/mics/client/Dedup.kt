@@ -8,16 +8,20 @@ import okio.ByteString.Companion.toByteString
 internal class Dedup(private val window: Int) {
     private val seen = LinkedHashSet<ByteString>()
 
-    /**
-     * True when this delivery was seen before. Sender, device and msg_id name a message; target and body are part of
-     * the fingerprint because some clients restart their ids from "1".
-     */
-    fun isRepeated(message: MessageRequest): Boolean {
-        if (window == 0 || message.msgId.isEmpty()) return false
-        if (!seen.add(fingerprint(message))) return true
-        if (seen.size > window) seen.iterator().run { next(); remove() }
-        return false
+    /** True when this delivery was handed over before. */
+    fun knows(name: ByteString?): Boolean = name in seen
+
+    /** Tells that it was handed over. */
+    fun remember(name: ByteString?) {
+        if (name != null && seen.add(name) && seen.size > window) seen.iterator().run { next(); remove() }
     }
+
+    /**
+     * Names a delivery; null when it cannot be recognised (blank id, or switched off). Sender, device and msg_id name a
+     * message; target and body belong to it because some clients restart their ids from "1".
+     */
+    fun nameOf(message: MessageRequest): ByteString? =
+        if (window == 0 || message.msgId.isEmpty()) null else fingerprint(message)
 
     private fun fingerprint(message: MessageRequest): ByteString = MessageRequest.newBuilder()
         .setUserId(message.userId)

@@ -25,7 +25,9 @@ internal interface EngineSink {
     fun state(state: MicsClientState)
     fun connected(session: MicsSession)
     fun closed(code: Int, reason: String, terminal: Boolean)
-    fun delivery(message: MessageRequest, decryptFailed: Boolean)
+
+    /** False when there was no room and it is lost. */
+    fun delivery(message: MessageRequest, decryptFailed: Boolean): Boolean
     fun ack(ack: MessageAck)
     fun serverError(code: Int, message: String)
 }
@@ -176,12 +178,18 @@ internal class Engine(
     }
 
     private fun onDelivery(message: MessageRequest) {
-        if (dedup.isRepeated(message)) return log.debug("repeated delivery ${message.msgId} dropped")
+        val name = dedup.nameOf(message)
+        if (dedup.knows(name)) return log.debug("repeated delivery ${message.msgId} dropped")
+        // One that was lost may come again.
+        if (handOver(message)) dedup.remember(name)
+    }
+
+    private fun handOver(message: MessageRequest): Boolean {
         val crypto = options.messageCrypto
         if (crypto == null || message.msgBody.isEmpty) return sink.delivery(message, false)
         val body = runCatching { crypto.decrypt(message.msgBody.toByteArray()) }
         val opened = body.map { message.toBuilder().setMsgBody(ByteString.copyFrom(it)).build() }
-        sink.delivery(opened.getOrDefault(message), body.isFailure)
+        return sink.delivery(opened.getOrDefault(message), body.isFailure)
     }
 
     /** Ends a message with an ack, the gateway's or a local one. */

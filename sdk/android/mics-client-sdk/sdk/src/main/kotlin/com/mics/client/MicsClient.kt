@@ -230,12 +230,16 @@ public class MicsClient @JvmOverloads constructor(
             emit(MicsLifecycle.Connected(session))
         }
 
-        override fun closed(code: Int, reason: String, terminal: Boolean) = emit(MicsLifecycle.Closed(code, reason, terminal))
+        override fun closed(code: Int, reason: String, terminal: Boolean) {
+            emit(MicsLifecycle.Closed(code, reason, terminal))
+        }
 
         override fun delivery(message: MessageRequest, decryptFailed: Boolean) =
             count(deliveryQueue.pushCounting { before -> MicsDelivery(message, decryptFailed, before) })
 
-        override fun ack(ack: MessageAck) = count(ackQueue.push(ack))
+        override fun ack(ack: MessageAck) {
+            count(ackQueue.push(ack))
+        }
 
         override fun serverError(code: Int, message: String) {
             log.warn("gateway reports error $code $message")
@@ -244,10 +248,12 @@ public class MicsClient @JvmOverloads constructor(
 
         private fun emit(event: MicsLifecycle) = count(lifecycleQueue.push(event))
 
-        private fun count(taken: Boolean) {
-            if (taken) return
-            losses.update { it + 1 }
-            if (losses.value == 1L) log.warn("events are collected too slowly, some were dropped")
+        private fun count(taken: Boolean): Boolean {
+            if (!taken) {
+                losses.update { it + 1 }
+                if (losses.value == 1L) log.warn("events are collected too slowly, some were dropped")
+            }
+            return taken
         }
     }
 

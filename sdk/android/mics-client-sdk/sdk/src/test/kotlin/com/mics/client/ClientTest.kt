@@ -269,6 +269,9 @@ class ClientTest {
         session.deliver("last", ByteArray(1))
         withTimeout(10_000) { while (got.last().message.msgId != "last") delay(5) }
         assertEquals(lost, got.last().droppedBefore)
+        // What was lost is no repetition when it comes again.
+        session.deliver("10", ByteArray(1))
+        withTimeout(10_000) { while (got.last().message.msgId != "10") delay(5) }
         assertEquals(0, got.first().droppedBefore)
         reading.cancel()
     }

@@ -51,6 +51,10 @@ class PartsTest {
     fun `repetitions are known by sender and content, and the memory is bounded`() {
         fun message(user: String, id: String, body: String) =
             MessageRequest.newBuilder().setUserId(user).setMsgId(id).setMsgBody(utf8(body)).build()
+        fun Dedup.isRepeated(message: MessageRequest): Boolean {
+            val name = nameOf(message)
+            return knows(name).also { remember(name) }
+        }
         val dedup = Dedup(2)
         assertFalse(dedup.isRepeated(message("a", "1", "x")))
         assertTrue(dedup.isRepeated(message("a", "1", "x")))
