@@ -144,8 +144,9 @@ def memory(stage):
     assert warm["exit"] == 0, warm
     before, wanted = resident(), 2000 if stage.quick else 10000
     with ThreadPoolExecutor(1) as background:
-        background.submit(stage.load, node, connections=wanted, rampSeconds=wanted / 500, durationSeconds=10, **common)
-        tools.wait_until("all are connected", lambda: node.metric("mics_ws_connections") >= 0.99 * wanted, 60)
+        background.submit(stage.load, node, connections=wanted, rampSeconds=wanted / 500, durationSeconds=20, **common)
+        # Nearly all will do: on a busy machine some hooks take longer than 150 ms, and those clients are refused.
+        tools.wait_until("nearly all are connected", lambda: node.metric("mics_ws_connections") >= 0.9 * wanted, 90)
         each = (resident() - before) * 1024 / node.metric("mics_ws_connections")
     assert each < 800 * 1024, each
     return f"{wanted} idle connections: {each:.0f} bytes of resident memory each (bar 800 KB), so about {each * 100_000 / 1e9:.1f} GB for 100,000 (bar 8 GB)"

@@ -41,6 +41,7 @@ FOREIGN = {
     "up",
     "ALERTS",
     "container_cpu_usage_seconds_total",
+    "container_memory_working_set_bytes",
     "kube_pod_container_resource_limits",
     "kube_pod_container_resource_requests",
     "node_cpu_seconds_total",
