@@ -5,7 +5,7 @@ mod text;
 
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use awc::http::Method;
 use base64::Engine as _;
@@ -107,11 +107,16 @@ fn segment(id: &str) -> impl std::fmt::Display + '_ {
     utf8_percent_encode(id, SEGMENT)
 }
 
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// True when all of it was done.
 async fn carry_out(client: &Client, options: &Options) -> Result<bool, String> {
     let (method, path, body) = request(&options.command)?;
     let answer = client.ask(method, &path, body.as_ref()).await?;
-    let shown = if options.json { format!("{answer}\n") } else { text::show(&options.command, &answer) };
+    let shown = if options.json { format!("{answer}\n") } else { text::show(&options.command, &answer, unix_ms()) };
     let _ = std::io::stdout().write_all(shown.as_bytes());
     match options.command {
         Command::Kick { .. } => Ok(answer["complete"] == true),
@@ -151,6 +156,7 @@ fn request(command: &Command) -> Result<(Method, String, Option<Value>), String>
         Command::Drain { .. } => Ok((Method::POST, "/admin/v1/drain".into(), None)),
         Command::Reload => Ok((Method::POST, "/admin/v1/reload".into(), None)),
         Command::Overview => get("/admin/v1/overview".into()),
+        Command::Actors => get("/admin/v1/actors".into()),
     }
 }
 

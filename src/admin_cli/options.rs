@@ -16,6 +16,7 @@ usage: mics admin <command> [options]
   drain [--wait]                have this node leave; --wait: until it has
   reload                        read the tenants' configuration again
   overview                      everything at a glance
+  actors                        the node's actors: what waits in their mailboxes, refused messages, restarts
 
   --url <url>          the admin API (http://127.0.0.1:<ADMIN_PORT>)
   --token-file <file>  the admin token (else ADMIN_TOKEN)
@@ -38,6 +39,7 @@ pub enum Command {
     Drain { wait: bool },
     Reload,
     Overview,
+    Actors,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -148,6 +150,7 @@ fn command(name: &str, words: &mut Words) -> Result<Command, String> {
         "drain" => Command::Drain { wait: words.switch("--wait") },
         "reload" => Command::Reload,
         "overview" => Command::Overview,
+        "actors" => Command::Actors,
         other => return Err(format!("`{other}` is no command of mics admin")),
     })
 }
@@ -194,6 +197,7 @@ mod tests {
             Command::Publish { tenant: "t1".into(), body: json!({ "to_user": "u", "text": "hi" }), stdin: false };
         let cases = [
             ("nodes", Command::Nodes),
+            ("actors", Command::Actors),
             ("kick t1 u1", kick(None)),
             ("kick t1 u1 d1 --json", kick(Some("d1"))),
             ("publish t1 --to u --text hi", publish.clone()),

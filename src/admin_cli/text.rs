@@ -6,12 +6,13 @@ use serde_json::Value;
 
 use super::options::Command;
 
-pub fn show(command: &Command, answer: &Value) -> String {
+/// `now_ms`: Unix time.
+pub fn show(command: &Command, answer: &Value, now_ms: u64) -> String {
     match command {
         Command::Nodes => nodes(answer),
         Command::Tenants { .. } => tenants(answer),
         Command::Tenant(_) => tenant(answer),
-        Command::Presence { .. } => presence(answer),
+        Command::Presence { .. } => presence(answer, now_ms),
         Command::Kick { .. } => kick(answer),
         Command::Publish { .. } => publish(answer),
         Command::Drain { .. } => {
@@ -19,6 +20,7 @@ pub fn show(command: &Command, answer: &Value) -> String {
         }
         Command::Reload => reload(answer),
         Command::Overview => format!("{}\n{}", nodes(answer), tenants(answer)),
+        Command::Actors => actors(answer),
     }
 }
 
@@ -138,13 +140,13 @@ fn tenant(answer: &Value) -> String {
     text
 }
 
-fn presence(answer: &Value) -> String {
-    let line =
-        |device: &Value| ["device", "node", "online_at_ms", "connection"].map(|name| cell(&device[name])).to_vec();
+fn presence(answer: &Value, now_ms: u64) -> String {
+    let line = |device: &Value| {
+        let online = device["online_at_ms"].as_u64().map(|since| now_ms.saturating_sub(since));
+        vec![cell(&device["device"]), cell(&device["node"]), age(&online.into()), cell(&device["connection"])]
+    };
     let mut text = match answer["online"] == true {
-        true => {
-            table(&["DEVICE", "NODE", "SINCE (UNIX MS)", "CONNECTION"], rows(&answer["devices"]).map(line).collect())
-        }
+        true => table(&["DEVICE", "NODE", "ONLINE FOR", "CONNECTION"], rows(&answer["devices"]).map(line).collect()),
         false => "offline\n".to_owned(),
     };
     if answer["complete"] != true {
@@ -165,6 +167,13 @@ fn publish(answer: &Value) -> String {
     let ack = &answer["ack"];
     let reason = ack["reason"].as_str().filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
     format!("{} {}{}\n", cell(&ack["msg_id"]), cell(&ack["status"]), reason.unwrap_or_default())
+}
+
+fn actors(answer: &Value) -> String {
+    let names = ["kind", "tenant", "depth", "capacity", "handled", "refused", "restarts"];
+    let line = |actor: &Value| names.map(|name| cell(&actor[name])).to_vec();
+    let heads = ["ACTOR", "TENANT", "WAITING", "CAPACITY", "HANDLED", "REFUSED", "RESTARTS"];
+    table(&heads, rows(&answer["actors"]).map(line).collect())
 }
 
 fn reload(answer: &Value) -> String {
@@ -202,11 +211,20 @@ mod tests {
               "version": "1", "endpoint": "http://a" },
             { "node": "b", "state": "unreachable", "age_ms": 7_200_000, "endpoint": "http://b" },
         ] });
-        let text = show(&Command::Nodes, &answer);
+        let text = show(&Command::Nodes, &answer, 0);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].starts_with("a\\u{1b}[2J *"), "{text}");
         assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["b", "unreachable", "2h", "-", "-", "http://b"]);
         assert_eq!(lines[0].find("STATE"), lines[1].find("serving"));
+    }
+
+    #[test]
+    fn a_device_is_online_for_a_time_that_people_can_read() {
+        let devices = json!([{ "device": "phone", "node": "node-1", "online_at_ms": 1_000, "connection": "c" }]);
+        let answer = json!({ "online": true, "complete": true, "devices": devices });
+        let command = Command::Presence { tenant: "t1".into(), user: "u1".into() };
+        let text = show(&command, &answer, 181_000);
+        assert_eq!(text.lines().nth(1), Some("phone   node-1  3m          c"), "{text}");
     }
 
     #[test]

@@ -31,13 +31,13 @@ FIELDS = {"Time", "Level", "Content", "TenantId", "NodeId", "TraceId", "MsgId"}
 
 
 def run(*command, seconds=1800, **environment):
-    """Runs one of the project's own commands; its last lines, or AssertionError. `SKIP` as its word makes it Missing."""
+    """Runs one of the project's own commands; the lines of its stdout, or AssertionError. `SKIP` as its word makes it Missing."""
     result = subprocess.run([str(word) for word in command], cwd=tools.ROOT, capture_output=True, text=True, timeout=seconds, env=os.environ | environment)
     said = (result.stdout + result.stderr).strip().splitlines() or [""]
     if skipped := next((line for line in said if line.startswith("SKIP ")), None):
         raise Missing(skipped)
     assert result.returncode == 0, f"{command[0]} ended with {result.returncode}: {' / '.join(said[-5:])}"
-    return said
+    return result.stdout.strip().splitlines() or [""]
 
 
 @item("A15", "SDKs and their samples", full=True)
@@ -144,8 +144,9 @@ def memory(stage):
     assert warm["exit"] == 0, warm
     before, wanted = resident(), 2000 if stage.quick else 10000
     with ThreadPoolExecutor(1) as background:
-        background.submit(stage.load, node, connections=wanted, rampSeconds=wanted / 500, durationSeconds=10, **common)
-        tools.wait_until("all are connected", lambda: node.metric("mics_ws_connections") >= 0.99 * wanted, 60)
+        background.submit(stage.load, node, connections=wanted, rampSeconds=wanted / 500, durationSeconds=20, **common)
+        # Nearly all will do: on a busy machine some hooks take longer than 150 ms, and those clients are refused.
+        tools.wait_until("nearly all are connected", lambda: node.metric("mics_ws_connections") >= 0.9 * wanted, 90)
         each = (resident() - before) * 1024 / node.metric("mics_ws_connections")
     assert each < 800 * 1024, each
     return f"{wanted} idle connections: {each:.0f} bytes of resident memory each (bar 800 KB), so about {each * 100_000 / 1e9:.1f} GB for 100,000 (bar 8 GB)"
@@ -249,7 +250,8 @@ def unsigned(stage):
 def compatibility(stage):
     stage.redis()
     version = re.search(r"redis_version:(\S+)", stage.ask_redis("INFO", "server"))[1]
-    browser = run("scripts/browser-test.sh", MICS_BIN=stage.program)[-1]
+    tested = run("scripts/browser-test.sh", MICS_BIN=stage.program)
+    browser = next((found[0] for found in (re.search(r"\bpass \d+", line) for line in tested) if found), tested[-1])
     conformance = run("scripts/autobahn.sh")[-1]
     raise NotHere(
         f"Redis {version}; Chromium: {browser}; RFC 6455: {conformance}; Kubernetes schemas 1.25 to 1.37 in D1. Other browsers, phones and mini programs need their devices"

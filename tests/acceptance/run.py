@@ -8,6 +8,7 @@ import functools
 import os
 import pathlib
 import platform
+import shutil
 import sys
 
 import setup
@@ -50,19 +51,22 @@ def main():
     if not program:
         sys.exit(print("SKIP acceptance: the gateway is not built (cargo build --release, or MICS_BIN)"))
     stage = functools.partial(Stage, program, asked.quick)
+    # Beside the report; a failure of an earlier run must not be taken for one of this.
+    logs = pathlib.Path(f"{asked.report}.logs")
+    shutil.rmtree(logs, ignore_errors=True)
     rows, count = [], {}
     for each in chosen(asked.only):
         command = f"`scripts/acceptance.sh --only {each.id}`"
         if each.full and asked.quick:
             verdict, seen, seconds = "LEFT OUT", "too long for --quick", 0
         else:
-            verdict, seen, seconds = items.play(each, stage)
+            verdict, seen, seconds = items.play(each, stage, logs)
         count[verdict] = count.get(verdict, 0) + 1
         print(f"{verdict:9} {each.id:4} {each.title}: {seen} ({seconds:.1f} s)", flush=True)
         rows.append(f"| {each.id} | {each.title} | {command} | **{verdict}** | {seen.replace('|', '/')} | {seconds:.1f} |")
     total = ", ".join(f"{number} {verdict}" for verdict, number in sorted(count.items()))
     pathlib.Path(asked.report).write_text(report(program, rows, total))
-    print(f"acceptance: {total}; report in {asked.report}")
+    print(f"acceptance: {total}; report in {asked.report}{f', logs of what failed in {logs}' if logs.exists() else ''}")
     sys.exit(1 if count.get("FAIL") else 0)
 
 

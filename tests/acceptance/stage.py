@@ -89,6 +89,11 @@ class Stage(contextlib.ExitStack):
                 return f"{node.name} ended with {node.process.returncode}: {node.log()[-600:]}"
         return ""
 
+    def said(self):
+        """Name of a file -> text: what every process printed, and the metrics of the nodes that answer."""
+        texts = {log.name: log.read_text(errors="replace") for log in pathlib.Path(self.folder).glob("*.log")}
+        return texts | {f"{node.name}.metrics": tools.get(f"http://{node.address}/metrics")[1] for node in self.started}
+
     def redis(self):
         self.redis_port = tools.free_port()
         self.redis_again()

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
 
 import tools
 import yaml
@@ -45,7 +46,7 @@ def rendered():
         shutil.copytree(ROOT / "deploy", copy)
         production = copy / "overlays/production/kustomization.yaml"
         production.write_text(production.read_text().replace("# components:", "components:"))
-        trees["production by connections"] = copy / "overlays/production"
+        trees["production with components"] = copy / "overlays/production"
         return {name: render(tree) for name, tree in trees.items()}
 
 
@@ -73,6 +74,7 @@ def one_tree(expect, name, objects):
     lifecycle(holds, config, deployment, pod)
     hardening(holds, objects)
     references(holds, objects, gateway)
+    tenants(holds, pod, gateway, expected="components" in name)
 
 
 def schemas(expect, trees):
@@ -170,6 +172,19 @@ def references(holds, objects, gateway):
     by_port = {port["port"]: rule["from"] for rule in rules for port in rule["ports"]}
     holds(set(by_port) == offered, f"NetworkPolicy: ports {sorted(by_port)}")
     holds(by_port["grpc"] == [{"podSelector": {"matchLabels": {"app": "mics-gateway"}}}], "NetworkPolicy: node gRPC is open to others")
+
+
+def tenants(holds, pod, gateway, expected):
+    """The component mounts the folder of the file that it names, and its example has only what such a file may have."""
+    file = next((each["value"] for each in gateway["env"] if each["name"] == "TENANTS_FILE"), None)
+    holds((file is not None) == expected, f"TENANTS_FILE: {file}")
+    if file:
+        mounts = {mount["name"]: mount for mount in gateway["volumeMounts"]}
+        secrets = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"]}
+        holds(mounts["tenants"]["mountPath"] == str(pathlib.PurePosixPath(file).parent) and "subPath" not in mounts["tenants"], f"mounts {mounts}")
+        holds(secrets == {"tenants": "mics-gateway-tenants"}, f"volumes {secrets}")
+        maps = tomllib.loads((ROOT / "deploy/overlays/tenants/tenants.example.toml").read_text())
+        holds(maps.keys() <= known_variables() and "TENANT_AUTH_MAP" in maps, f"tenants.example.toml: {list(maps)}")
 
 
 def monitors(expect):

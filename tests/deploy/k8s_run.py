@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tempfile
+import tomllib
 
 import k8s
 import tools
@@ -43,8 +44,21 @@ def run(expect, processes, program, redis):
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             processes.started(pod, process, base + container[probe]["httpGet"]["path"])
         only_clients(expect, pod, address, node, base)
+    with_tenants_of_the_example(expect, processes, program, environment)
     across(expect, program, [f"{url.replace('http', 'ws')}/ws" for url in urls.values()])
     expect("config:" not in processes.log("mics-gateway-a"), f"warnings at start: {processes.log('mics-gateway-a')[:500]}")
+
+
+def with_tenants_of_the_example(expect, processes, program, environment):
+    """A node takes the example of the component `tenants`; what the ConfigMap says of tenants does not count then."""
+    file = k8s.ROOT / "deploy/overlays/tenants/tenants.example.toml"
+    ports = {"PORT": tools.free_port(), "GRPC_PORT": tools.free_port(), "ADMIN_PORT": tools.free_port()}
+    node = environment | ports | {"TENANTS_FILE": file, "NODE_ID": "with-file", "BIND_ADDRESS": "127.0.0.1", "REDIS__CONNECTION": ""}
+    process = processes.start("with-file", [program, "gateway"], node)
+    processes.started("with-file", process, f"http://127.0.0.1:{ports['PORT']}/readyz")
+    tenant = json.loads(tools.get(f"http://127.0.0.1:{ports['ADMIN_PORT']}/admin/v1/tenants/t1")[1])
+    url = tomllib.loads(file.read_text())["TENANT_AUTH_MAP"]["t1"]
+    expect(tenant.get("auth_url", "").rstrip("/") == url, f"tenants.example.toml: {tenant}")
 
 
 def described(folder):

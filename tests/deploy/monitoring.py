@@ -41,6 +41,7 @@ FOREIGN = {
     "up",
     "ALERTS",
     "container_cpu_usage_seconds_total",
+    "container_memory_working_set_bytes",
     "kube_pod_container_resource_limits",
     "kube_pod_container_resource_requests",
     "node_cpu_seconds_total",
@@ -124,7 +125,9 @@ def exported():
 
 
 def expressions():
-    """(where, expression) of every rule and every panel."""
+    """(where, expression) of every rule, every panel and every query of the document, one a line."""
+    for block in re.findall(r"```promql\n(.*?)```", (tools.ROOT / "docs/ops/monitoring.md").read_text(), re.S):
+        yield from (("monitoring.md", line) for line in block.splitlines() if not line.startswith("#"))
     for rule in rules():
         yield rule.get("alert") or rule["record"], rule["expr"]
     for board, described in yaml.safe_load((FOLDER / "dashboards.yaml").read_text()).items():

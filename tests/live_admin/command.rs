@@ -27,6 +27,9 @@ async fn commands_show_the_cluster_and_their_exit_codes_tell_the_outcome() {
     assert_eq!(shown(&["presence", "t1", "nobody"]), "offline\n");
     assert_eq!(shown(&["reload"]), "nothing has changed\n");
     assert!(shown(&["overview"]).contains("TENANT"));
+    assert!(shown(&["actors"]).contains("offline_buffer"));
+    let presence = shown(&["presence", "t1", "alice"]);
+    assert!(presence.starts_with("DEVICE") && presence.contains("node-1"), "{presence}");
     let json: Value = serde_json::from_str(&shown(&["nodes", "--json"])).expect("one JSON object");
     assert_eq!(json["nodes"].as_array().map(Vec::len), Some(2));
 
