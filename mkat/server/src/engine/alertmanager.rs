@@ -72,6 +72,7 @@ pub fn receive(tx: &Tx<'_>, receiver: &ReceiverRow, alerts: &[Incoming]) -> Resu
     for monitor_id in touched {
         done.alert_created |= settle(tx, &monitor_id, "resolved")?;
     }
+    tx.emit(Event::ReceiversChanged);
     Ok(done)
 }
 
@@ -220,6 +221,12 @@ pub fn tidy(tx: &Tx<'_>) -> Result<()> {
     Ok(())
 }
 
+pub fn create(tx: &Tx<'_>, new: &store::ReceiverSettings, bearer: Option<[u8; 32]>) -> Result<ReceiverRow> {
+    let id = store::insert(tx, new, bearer, tx.now)?;
+    tx.emit(Event::ReceiversChanged);
+    store::get(tx, &id)
+}
+
 /// Changes a receiver; its watchdog waits by the new time.
 pub fn update(tx: &Tx<'_>, id: &str, new: &store::ReceiverSettings, bearer: Option<[u8; 32]>) -> Result<ReceiverRow> {
     store::get(tx, id)?;
@@ -232,6 +239,15 @@ pub fn update(tx: &Tx<'_>, id: &str, new: &store::ReceiverSettings, bearer: Opti
             use_services::update_monitor(tx, &monitor, &watchdog_rhythm(new.watchdog_seconds))?;
         }
     }
+    tx.emit(Event::ReceiversChanged);
+    store::get(tx, id)
+}
+
+/// Gives a receiver a new token; the old one is unknown from now on.
+pub fn rotate_token(tx: &Tx<'_>, id: &str) -> Result<ReceiverRow> {
+    store::get(tx, id)?;
+    store::rotate_token(tx, id)?;
+    tx.emit(Event::ReceiversChanged);
     store::get(tx, id)
 }
 
@@ -241,6 +257,7 @@ pub fn delete(tx: &Tx<'_>, id: &str) -> Result<()> {
     for place in store::places(tx, id)? {
         remove_place(tx, &place)?;
     }
+    tx.emit(Event::ReceiversChanged);
     store::delete(tx, id)
 }
 

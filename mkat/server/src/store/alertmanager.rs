@@ -111,6 +111,14 @@ pub fn update(db: &Connection, id: &str, new: &ReceiverSettings, bearer: Option<
     Ok(())
 }
 
+/// Gives a receiver a new token; the old one is unknown from now on.
+pub fn rotate_token(db: &Connection, id: &str) -> Result<()> {
+    let token = token::new_token();
+    db.prepare_cached("UPDATE alertmanager_receivers SET token = ?2, token_hash = ?3 WHERE id = ?1")?
+        .execute(params![id, token, &token::sha256(&token)[..]])?;
+    Ok(())
+}
+
 pub fn delete(db: &Connection, id: &str) -> Result<()> {
     db.prepare_cached("DELETE FROM alertmanager_receivers WHERE id = ?1")?.execute([id])?;
     Ok(())

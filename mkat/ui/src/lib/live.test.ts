@@ -3,15 +3,15 @@ import { touched, waitBefore } from './live';
 
 const event = (name: string, data: unknown) => ({ id: '1', event: name, data: JSON.stringify(data) });
 
-test('a signal of a monitor refreshes its service only', () => {
+test('a signal of a monitor refreshes its service and the newest events, no list', () => {
   for (const name of ['heartbeat', 'metric', 'received']) {
-    expect(touched(event(name, { serviceId: 's' }))).toEqual([['service', 's']]);
+    expect(touched(event(name, { serviceId: 's' }))).toEqual([['service', 's'], ['events']]);
   }
 });
 
 test('a change of state refreshes lists, counts and alerts', () => {
   const keys = touched(event('state_change', { serviceId: 's' })).map((key) => key[0]);
-  expect(keys).toEqual(expect.arrayContaining(['service', 'services', 'summary', 'alerts', 'peers']));
+  expect(keys).toEqual(expect.arrayContaining(['service', 'services', 'summary', 'alerts', 'peers', 'events', 'receivers']));
 });
 
 test('what is not understood refreshes everything', () => {

@@ -36,7 +36,7 @@ const subscribe = (listener: () => void) => {
 export const liveState = (): LiveState => state;
 export const useLive = (): LiveState => useSyncExternalStore(subscribe, liveState);
 
-/** Query keys (first elements) that an event touches. Signals of monitors touch their own service only. */
+/** Query keys (first elements) that an event touches. Signals of monitors touch their own service and the newest events. */
 export function touched(event: ServerEvent): string[][] {
   let data: { serviceId?: string; alertId?: string } = {};
   try {
@@ -49,10 +49,10 @@ export function touched(event: ServerEvent): string[][] {
     case 'heartbeat':
     case 'metric':
     case 'received':
-      return service;
+      return [...service, ['events']];
     case 'state_change':
     case 'service_changed':
-      return [...service, ['services'], ['summary'], ['alerts'], ['peers']];
+      return [...service, ['services'], ['summary'], ['alerts'], ['peers'], ['events'], ['receivers']];
     case 'alert_created':
     case 'alert_acknowledged':
     case 'alert_dispatched':
@@ -62,6 +62,8 @@ export function touched(event: ServerEvent): string[][] {
       return [['contacts'], ['service']];
     case 'peer':
       return [['peers']];
+    case 'receivers_changed':
+      return [['receivers']];
     default:
       return [[]]; // "reset" (the server has forgotten what was missed) and the unknown: everything
   }
