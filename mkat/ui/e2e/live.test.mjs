@@ -64,8 +64,8 @@ test('the dashboard shows what happens anywhere, newest first, by kind and by pa
   await is(page, 'live');
   const list = page.getByRole('list', { name: 'Recent events' });
   const first = list.getByRole('listitem').first();
-  await post(`${service.monitors[1].metricUrl}?value=7.125`);
-  await first.getByText('7.125').waitFor();
+  await post(`${service.monitors[1].metricUrl}?value=7.5`);
+  await first.getByText('7.5', { exact: true }).waitFor();
   await fetch(service.monitors[0].webhookFailUrl, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"message":"disk <i>full</i>"}' });
   await list.getByText('Up to Down: webhook reported a failure: disk <i>full</i>').waitFor();
   await page.getByLabel('Kind of events').selectOption('State');

@@ -21,9 +21,9 @@ const alert = (alertname, status, labels = {}) => ({
   startsAt: '2026-11-21T10:00:00Z', endsAt: status === 'firing' ? '0001-01-01T00:00:00Z' : '2026-11-21T10:05:00Z',
 });
 
-async function post(url, alerts, secret) {
+async function post(url, alerts, secret, truncatedAlerts = 0) {
   const headers = { 'content-type': 'application/json', ...(secret && { authorization: `Bearer ${secret}` }) };
-  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ version: '4', alerts }) });
+  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ version: '4', alerts, truncatedAlerts }) });
   return response.status;
 }
 
@@ -60,7 +60,8 @@ test('a receiver from its creation to its end', async () => {
 
   // What arrives is shown without a reload.
   await page.locator('[data-live=live]').waitFor();
-  assert.equal(await post(first, [alert('HookErrors', 'firing', { tenant: 't1', severity: 'critical' }), alert('Watchdog', 'firing')], 's3cret'), 200);
+  assert.equal(await post(first, [alert('HookErrors', 'firing', { tenant: 't1', severity: 'critical' }), alert('Watchdog', 'firing')], 's3cret', 3), 200);
+  await page.getByText('left 3 alerts out').waitFor();
   await page.getByText('1 alert fires').waitFor();
   await page.getByRole('list', { name: 'Alerts that fire in prod' }).getByText('HookErrors: HookErrors <b>of</b> t1').waitFor();
   await page.getByText('1 of at most 7').waitFor();
@@ -69,7 +70,7 @@ test('a receiver from its creation to its end', async () => {
   await fits(page, 'a receiver with alerts');
   const watchdog = page.getByRole('definition').filter({ hasText: 'heard' });
   await watchdog.getByText('Down').waitFor(); // it stays silent for 2 s
-  assert.equal(await post(first, [alert('HookErrors', 'resolved', { tenant: 't1' })], 's3cret'), 200);
+  assert.equal(await post(first, [alert('HookErrors', 'resolved', { tenant: 't1', severity: 'critical' })], 's3cret'), 200);
   await page.getByText('Nothing fires.').waitFor();
 
   await page.getByRole('button', { name: 'Change prod' }).click();

@@ -75,12 +75,9 @@ async fn receive(
         .ok_or_else(|| Error::refused(Code::TokenNotFound, "there is no receiver with this token"))?;
     check_bearer(&request, &app, &receiver)?;
     let body = input::read_body(payload.into_inner(), BODY_MAX).await?;
-    let (alerts, truncated) = read_message(Fields::new(input::parse_object(&body)?))?;
-    if truncated > 0 {
-        tracing::warn!(receiver = receiver.settings.name, truncated, "Alertmanager left alerts out: raise max_alerts");
-    }
-    let count = alerts.len();
-    let done = app.write(move |tx| engine::receive(tx, &receiver, &alerts)).await?;
+    let message = read_message(Fields::new(input::parse_object(&body)?))?;
+    let (count, truncated) = (message.alerts.len(), message.truncated);
+    let done = app.write(move |tx| engine::receive(tx, &store::get(tx, &receiver.id)?, &message)).await?;
     Ok(HttpResponse::Ok().json(json!({
         "received": true, "alerts": count, "firing": done.firing, "resolved": done.resolved, "stale": done.stale,
         "truncated": truncated, "alertCreated": done.alert_created,
@@ -98,8 +95,8 @@ fn check_bearer(request: &HttpRequest, app: &App, receiver: &ReceiverRow) -> Res
     Err(Error::refused(Code::Unauthorized, "this receiver wants its bearer secret: Authorization: Bearer ..."))
 }
 
-/// The alerts of a message and how many its sender left out. Unknown fields are ignored; Grafana sends the same form.
-fn read_message(mut fields: Fields) -> Result<(Vec<Incoming>, i64)> {
+/// Unknown fields are ignored; Grafana sends the same form.
+fn read_message(mut fields: Fields) -> Result<engine::Request> {
     if fields.raw("Alerts").is_none() {
         fields.wrong("Alerts", "must be a list");
     }
@@ -114,8 +111,9 @@ fn read_message(mut fields: Fields) -> Result<(Vec<Incoming>, i64)> {
         fields.absorb(item);
     }
     let truncated = fields.integer("TruncatedAlerts").unwrap_or(0).max(0);
+    let group = token::sha256(fields.raw("GroupKey").and_then(Value::as_str).unwrap_or_default());
     fields.finish()?;
-    Ok((alerts, truncated))
+    Ok(engine::Request { alerts, truncated, group })
 }
 
 /// None when something is wrong with it, which `fields` then says.
@@ -188,7 +186,7 @@ fn view(db: &Connection, receiver: &ReceiverRow, base: &str) -> Result<Value> {
         "watchdogAlert": settings.watchdog_alert, "watchdogSeconds": settings.watchdog_seconds,
         "hasBearer": receiver.bearer_hash.is_some(), "createdAt": receiver.created_at,
         "services": store::count_places(db, &receiver.id)?, "firing": store::count_firing(db, &receiver.id)?,
-        "watchdog": watchdog_view(db, receiver)?,
+        "truncated": receiver.truncated, "watchdog": watchdog_view(db, receiver)?,
     }))
 }
 

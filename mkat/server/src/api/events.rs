@@ -89,11 +89,12 @@ fn event_view(event: EventRow) -> Value {
     })
 }
 
-/// A change of state, told as an event.
+/// A change of state, told as an event. The sign bit tells its id from that of the signal which caused it: both have the
+/// same instant and may have the same row number.
 fn state_changed(row: TransitionRow) -> EventRow {
     let step = format!("{} to {}", row.from.name(), row.to.name());
     EventRow {
-        id: events::public_id(row.id, row.created_at),
+        id: events::public_id(row.id | i64::MIN, row.created_at),
         monitor_id: row.monitor_id,
         service_id: row.service_id,
         kind: EventType::StateChanged,

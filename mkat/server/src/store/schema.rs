@@ -7,7 +7,7 @@ use rusqlite_migration::{M, Migrations};
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/001_schema.sql")),
     M::up(include_str!("migrations/002_peers_alertmanager.sql")),
-    M::up(include_str!("migrations/003_recent_events.sql")),
+    M::up(include_str!("migrations/003_events_receivers.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

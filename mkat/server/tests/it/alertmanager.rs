@@ -298,3 +298,22 @@ async fn a_receiver_shows_its_watchdog_and_a_new_token_ends_the_old_one() {
     assert_eq!((missing.0.as_u16(), &missing.1["code"]), (404, &json!("RECEIVER_NOT_FOUND")));
     assert_eq!(answer(mkat.plain(Method::POST, &format!("{own}/rotate-token"))).await.0, 401);
 }
+
+#[tokio::test]
+async fn alerts_that_were_left_out_are_shown_until_their_group_is_whole_again() {
+    let mkat = Mkat::start().await;
+    let (receiver_id, path) = receiver(&mkat, json!({"name": "prod"})).await;
+    let own = format!("/api/v1/alertmanager/receivers/{receiver_id}");
+    let part = |group: &str, truncated: i64| {
+        let mut message = message(vec![alert("Storm", group, "firing", "warning")]);
+        message["groupKey"] = json!(group);
+        message["truncatedAlerts"] = json!(truncated);
+        message
+    };
+    assert_eq!(post(&mkat, &path, &part("a", 7)).await.1["truncated"], 7);
+    assert_eq!(mkat.get(&own).await.1["truncated"], 7);
+    post(&mkat, &path, &part("b", 0)).await;
+    assert_eq!(mkat.get(&own).await.1["truncated"], 7, "another group says nothing about it");
+    post(&mkat, &path, &part("a", 0)).await;
+    assert_eq!(mkat.get(&own).await.1["truncated"], 0);
+}

@@ -60,6 +60,8 @@ async fn events_of_all_services_come_in_one_bounded_list() {
         items.map(|one| format!("{} {}", one["serviceName"], one["eventType"]).replace('"', "")).collect::<Vec<_>>()
     };
     let all = shown(&page);
+    let ids: std::collections::BTreeSet<_> = list(&page["items"]).iter().map(id).collect();
+    assert_eq!(ids.len(), all.len(), "a signal and the change that it caused have ids of their own: {page}");
     assert_eq!((all.len(), &page["totalCount"], &page["totalPages"]), (4, &json!(4), &json!(1)), "{page}");
     assert!(all[..2].iter().all(|one| one.starts_with("shop ")), "newest first: {all:?}");
     for kind in ["job HeartbeatReceived", "job StateChanged", "shop WebhookReceived", "shop StateChanged"] {

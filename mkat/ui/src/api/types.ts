@@ -216,6 +216,8 @@ export interface Receiver {
   createdAt: string;
   services: number;
   firing: number;
+  /** Alerts that a message left out. */
+  truncated: number;
   /** Null until the watchdog alert was heard of. */
   watchdog: { serviceId: string; state: 0 | 1 | 2; serviceState: ServiceState; lastHeardAt: string | null } | null;
 }

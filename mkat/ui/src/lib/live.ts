@@ -74,6 +74,18 @@ export function waitBefore(attempt: number, random: number): number {
   return Math.round(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt) * (0.5 + random / 2));
 }
 
+/** Makes queries stale, also those whose first answer is on its way: it may be older than the event. */
+export function stale(client: QueryClient, queryKey: string[]): void {
+  for (const query of client.getQueryCache().findAll({ queryKey, fetchStatus: 'fetching' })) {
+    // The library joins a first fetch instead of beginning anew.
+    if (query.state.data === undefined) {
+      const again = () => client.invalidateQueries({ queryKey: query.queryKey, exact: true });
+      void query.promise?.then(again, () => undefined);
+    }
+  }
+  void client.invalidateQueries({ queryKey });
+}
+
 /** Runs until the returned function is called. */
 export function startLive(client: QueryClient): () => void {
   const stop = new AbortController();
@@ -87,7 +99,7 @@ export function startLive(client: QueryClient): () => void {
       const now = gathered;
       gathered = new Map();
       timer = undefined;
-      for (const key of now.has('') ? [[]] : now.values()) void client.invalidateQueries({ queryKey: key });
+      for (const key of now.has('') ? [[]] : now.values()) stale(client, key);
     }, GATHER_MS);
   }
 

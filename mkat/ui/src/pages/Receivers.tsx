@@ -55,6 +55,11 @@ function ReceiverPanel({ receiver }: { receiver: Receiver }) {
         <Fact name="Ends when not repeated for">{duration(receiver.expireSeconds)}</Fact>
         <Fact name="Watchdog"><Watchdog receiver={receiver} /></Fact>
       </dl>
+      {receiver.truncated > 0 && (
+        <p className="mt-3 text-paused">
+          The last message of a group left {receiver.truncated === 1 ? '1 alert' : `${receiver.truncated} alerts`} out (max_alerts): services may look better than they are.
+        </p>
+      )}
       <Firing receiver={receiver} />
       {dialog === 'change' && <ReceiverDialog receiver={receiver} onClose={close} />}
       {dialog === 'rotate' && (
