@@ -89,12 +89,15 @@ fn event_view(event: EventRow) -> Value {
     })
 }
 
-/// A change of state, told as an event. The sign bit tells its id from that of the signal which caused it: both have the
-/// same instant and may have the same row number.
+/// Tells the id of a change from that of the signal which caused it: both have the same instant and may have the same row
+/// number. The two bits above it belong to the form of a UUID.
+const CHANGE: i64 = 1 << 61;
+
+/// A change of state, told as an event.
 fn state_changed(row: TransitionRow) -> EventRow {
     let step = format!("{} to {}", row.from.name(), row.to.name());
     EventRow {
-        id: events::public_id(row.id | i64::MIN, row.created_at),
+        id: events::public_id(row.id | CHANGE, row.created_at),
         monitor_id: row.monitor_id,
         service_id: row.service_id,
         kind: EventType::StateChanged,
