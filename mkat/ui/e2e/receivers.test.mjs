@@ -85,6 +85,7 @@ test('a receiver from its creation to its end', async () => {
   await page.getByRole('button', { name: 'New address for production' }).click();
   await dialog.getByRole('button', { name: 'Replace' }).click();
   await dialog.waitFor({ state: 'detached' });
+  await page.locator(`input[aria-label^="Address"]:not([value="${first}"])`).waitFor(); // the dialog closes a moment before
   const fresh = await page.getByRole('textbox', { name: 'Address for production (POST)' }).inputValue();
   assert.notEqual(fresh, first);
   assert.deepEqual([await post(first, []), await post(fresh, [])], [404, 200]);
