@@ -11,4 +11,4 @@ fi
 MKAT_BIN=$(realpath "${MKAT_BIN:-../../target/debug/mkat}")
 export MKAT_BIN
 [ -d node_modules ] || npm install --no-save --no-fund --no-audit
-exec timeout 600 node --test --test-concurrency=1 --test-timeout=120000 e2e/*.test.mjs
+exec timeout 900 node --test --test-concurrency=1 --test-timeout=300000 e2e/*.test.mjs

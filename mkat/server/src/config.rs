@@ -358,6 +358,18 @@ pub fn in_force() -> String {
     text
 }
 
+/// Variables that look like settings and are none: misspelled, most likely. No mistake, because Kubernetes sets some by itself
+/// (`MKAT_SERVICE_HOST`) beside a service called mkat.
+pub fn unknown() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with("MKAT_") && !is_setting(name)).collect()
+}
+
+fn is_setting(name: &str) -> bool {
+    let plain = name.strip_suffix("_FILE").unwrap_or(name);
+    plain == "MKAT_DATABASE_PATH" || SETTINGS.iter().any(|setting| setting.name == plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

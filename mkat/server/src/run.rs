@@ -23,6 +23,9 @@ const GRACE: Duration = Duration::from_secs(8);
 /// Prints the settings in force; the exit status says whether they are right.
 pub fn print_config() -> ExitCode {
     print!("{}", config::in_force());
+    for name in config::unknown() {
+        eprintln!("mkat: {name} is no setting of mkat");
+    }
     match Config::from_env() {
         Ok(_) => ExitCode::SUCCESS,
         Err(mistakes) => refuse(&mistakes),
@@ -36,6 +39,9 @@ pub fn serve() -> ExitCode {
         Err(mistakes) => return refuse(&mistakes),
     };
     start_logging(&config);
+    for name in config::unknown() {
+        tracing::warn!(name, "this variable is no setting of mkat");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&[format!("cannot start threads: {error}")]),

@@ -50,6 +50,8 @@ pub enum Event {
     },
     ContactsChanged,
     PeersChanged,
+    /// An Alertmanager receiver was made, changed, deleted, or took alerts.
+    ReceiversChanged,
     /// New rows are due in the outbox.
     OutboxReady,
     /// A monitor has a deadline that the timer wheel does not know yet.

@@ -57,6 +57,30 @@ test('a failure reaches dashboard, list and detail of open pages at once', async
   await guest.close();
 });
 
+test('the dashboard shows what happens anywhere, newest first, by kind and by page', async () => {
+  const guest = await visitor(browser, server);
+  const page = await guest.context.newPage();
+  await signIn(page, server.origin);
+  await is(page, 'live');
+  const list = page.getByRole('list', { name: 'Recent events' });
+  const first = list.getByRole('listitem').first();
+  await post(`${service.monitors[1].metricUrl}?value=7.5`);
+  await first.getByText('7.5', { exact: true }).waitFor();
+  await fetch(service.monitors[0].webhookFailUrl, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"message":"disk <i>full</i>"}' });
+  await list.getByText('Up to Down: webhook reported a failure: disk <i>full</i>').waitFor();
+  await page.getByLabel('Kind of events').selectOption('State');
+  await list.getByText('Metric', { exact: true }).first().waitFor({ state: 'detached' });
+  await first.getByText('Up to Down').waitFor();
+  await page.getByLabel('Kind of events').selectOption('All');
+  for (let value = 0; value < 12; value += 1) await post(`${service.monitors[1].metricUrl}?value=0.${value}`);
+  await first.getByText('0.11').waitFor();
+  assert.equal(await list.getByRole('listitem').count(), 12, 'bounded');
+  await page.getByRole('navigation', { name: 'Pages of events' }).getByRole('button', { name: 'Next' }).click();
+  await list.getByText('Up to Down').waitFor();
+  await post(service.monitors[0].webhookRecoverUrl);
+  await guest.close();
+});
+
 test('a stream that ends is taken up again where it ended', async () => {
   const guest = await visitor(browser, server);
   const page = await guest.context.newPage();

@@ -24,10 +24,12 @@ before(async () => {
   await fetch(service.monitors[0].webhookFailUrl, { method: 'POST' });
   const [contact] = await server.api('GET', '/api/v1/contacts');
   await server.api('POST', `/api/v1/contacts/${contact.id}/channels`, { type: 2, configuration: JSON.stringify({ url: `${server.origin}/nowhere`, secret: 's' }) });
+  await server.api('POST', '/api/v1/alertmanager/receivers', { name: long });
   pages = [
     ['/', 'Dashboard'], ['/services', 'Services'], ['/services?state=2', 'Services'], ['/services/new', 'New service'],
     [`/services/${service.id}`, long], [`/services/${service.id}/edit`, `Edit ${long}`], ['/alerts', 'Alerts'],
-    [`/alerts?serviceId=${service.id}&acknowledged=false`, 'Alerts'], ['/contacts', 'Contacts'], ['/peers', 'Peers'], ['/settings', 'Settings'],
+    [`/alerts?serviceId=${service.id}&acknowledged=false`, 'Alerts'], ['/contacts', 'Contacts'], ['/receivers', 'Receivers'], ['/peers', 'Peers'],
+    ['/settings', 'Settings'],
   ];
 });
 after(async () => {
@@ -51,7 +53,7 @@ for (const base of ['', '/mkat', '/MKAT']) {
       await shown(page, title);
       assert.equal(new URL(page.url()).pathname, base + path.split('?')[0] || '/', path);
     }
-    for (const name of ['Services', 'Alerts', 'Contacts', 'Peers', 'Settings', 'Dashboard']) {
+    for (const name of ['Services', 'Alerts', 'Contacts', 'Receivers', 'Peers', 'Settings', 'Dashboard']) {
       await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name }).click();
       await shown(page, name);
       assert.ok(new URL(page.url()).pathname.startsWith(base), page.url());

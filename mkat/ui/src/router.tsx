@@ -62,6 +62,7 @@ const page = [
   createRoute({ getParentRoute: parent, path: '/alerts', validateSearch: alertsSearch, component: AlertsPage }),
   createRoute({ getParentRoute: parent, path: '/peers', component: lazyRouteComponent(() => import('./pages/Peers'), 'PeersPage') }),
   createRoute({ getParentRoute: parent, path: '/contacts', component: lazyRouteComponent(() => import('./pages/Contacts'), 'ContactsPage') }),
+  createRoute({ getParentRoute: parent, path: '/receivers', component: lazyRouteComponent(() => import('./pages/Receivers'), 'ReceiversPage') }),
   createRoute({ getParentRoute: parent, path: '/settings', component: lazyRouteComponent(() => import('./pages/Settings'), 'SettingsPage') }),
 ] as const;
 

@@ -47,6 +47,13 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::delete("/api/v1/alertmanager/receivers/{id}", User, "Delete a receiver and its services", |route| {
             route.to(delete)
         }),
+        Endpoint::post(
+            "/api/v1/alertmanager/receivers/{id}/rotate-token",
+            User,
+            "Give a receiver a new token",
+            |route| route.to(rotate),
+        )
+        .returns("AlertmanagerReceiver"),
         Endpoint::get("/api/v1/alertmanager/receivers/{id}/alerts", User, "What fires now, newest first", |route| {
             route.to(firing)
         })
@@ -68,12 +75,9 @@ async fn receive(
         .ok_or_else(|| Error::refused(Code::TokenNotFound, "there is no receiver with this token"))?;
     check_bearer(&request, &app, &receiver)?;
     let body = input::read_body(payload.into_inner(), BODY_MAX).await?;
-    let (alerts, truncated) = read_message(Fields::new(input::parse_object(&body)?))?;
-    if truncated > 0 {
-        tracing::warn!(receiver = receiver.settings.name, truncated, "Alertmanager left alerts out: raise max_alerts");
-    }
-    let count = alerts.len();
-    let done = app.write(move |tx| engine::receive(tx, &receiver, &alerts)).await?;
+    let message = read_message(Fields::new(input::parse_object(&body)?))?;
+    let (count, truncated) = (message.alerts.len(), message.truncated);
+    let done = app.write(move |tx| engine::receive(tx, &store::get(tx, &receiver.id)?, &message)).await?;
     Ok(HttpResponse::Ok().json(json!({
         "received": true, "alerts": count, "firing": done.firing, "resolved": done.resolved, "stale": done.stale,
         "truncated": truncated, "alertCreated": done.alert_created,
@@ -91,8 +95,8 @@ fn check_bearer(request: &HttpRequest, app: &App, receiver: &ReceiverRow) -> Res
     Err(Error::refused(Code::Unauthorized, "this receiver wants its bearer secret: Authorization: Bearer ..."))
 }
 
-/// The alerts of a message and how many its sender left out. Unknown fields are ignored; Grafana sends the same form.
-fn read_message(mut fields: Fields) -> Result<(Vec<Incoming>, i64)> {
+/// Unknown fields are ignored; Grafana sends the same form.
+fn read_message(mut fields: Fields) -> Result<engine::Request> {
     if fields.raw("Alerts").is_none() {
         fields.wrong("Alerts", "must be a list");
     }
@@ -107,8 +111,9 @@ fn read_message(mut fields: Fields) -> Result<(Vec<Incoming>, i64)> {
         fields.absorb(item);
     }
     let truncated = fields.integer("TruncatedAlerts").unwrap_or(0).max(0);
+    let group = token::sha256(fields.raw("GroupKey").and_then(Value::as_str).unwrap_or_default());
     fields.finish()?;
-    Ok((alerts, truncated))
+    Ok(engine::Request { alerts, truncated, group })
 }
 
 /// None when something is wrong with it, which `fields` then says.
@@ -181,6 +186,18 @@ fn view(db: &Connection, receiver: &ReceiverRow, base: &str) -> Result<Value> {
         "watchdogAlert": settings.watchdog_alert, "watchdogSeconds": settings.watchdog_seconds,
         "hasBearer": receiver.bearer_hash.is_some(), "createdAt": receiver.created_at,
         "services": store::count_places(db, &receiver.id)?, "firing": store::count_firing(db, &receiver.id)?,
+        "truncated": receiver.truncated, "watchdog": watchdog_view(db, receiver)?,
+    }))
+}
+
+/// Null until the watchdog alert was heard of for the first time.
+fn watchdog_view(db: &Connection, receiver: &ReceiverRow) -> Result<Value> {
+    let Some(place) = store::find_place(db, &receiver.id, "watchdog")? else { return Ok(Value::Null) };
+    let service = services::get(db, &place.service_id)?;
+    let monitor = monitors::get(db, &place.monitor_id)?;
+    Ok(json!({
+        "serviceId": service.id, "serviceName": service.name, "serviceState": service.state,
+        "state": monitor.state, "lastHeardAt": monitor.last_check_in,
     }))
 }
 
@@ -225,12 +242,7 @@ async fn create(request: HttpRequest, app: web::Data<App>, JsonObject(body): Jso
     let base = base_url(&request, &app.config);
     let (settings, bearer) = read_settings(&app, body)?;
     let prefix = base.clone();
-    let made = app
-        .write(move |tx| {
-            let id = store::insert(tx, &settings, bearer.flatten(), tx.now)?;
-            view(tx, &store::get(tx, &id)?, &prefix)
-        })
-        .await?;
+    let made = app.write(move |tx| view(tx, &engine::create(tx, &settings, bearer.flatten())?, &prefix)).await?;
     let location = format!("{base}/api/v1/alertmanager/receivers/{}", made["id"].as_str().unwrap_or_default());
     Ok(HttpResponse::Created().insert_header(("location", location)).json(made))
 }
@@ -249,6 +261,12 @@ async fn update(
             view(tx, &engine::update(tx, &id, &settings, bearer.unwrap_or(known))?, &base)
         })
         .await?;
+    Ok(HttpResponse::Ok().json(changed))
+}
+
+async fn rotate(request: HttpRequest, app: web::Data<App>, id: web::Path<String>) -> Result<HttpResponse> {
+    let base = base_url(&request, &app.config);
+    let changed = app.write(move |tx| view(tx, &engine::rotate_token(tx, &id)?, &base)).await?;
     Ok(HttpResponse::Ok().json(changed))
 }
 

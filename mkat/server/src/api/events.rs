@@ -1,6 +1,7 @@
 //! What monitors received, rollups of it, and uptime.
 
 use super::input::{self, Fields};
+use super::page::PageRequest;
 use super::{Access, Endpoint};
 use crate::app::App;
 use crate::domain::rollup::{percent, time_in_states};
@@ -16,6 +17,8 @@ use serde_json::{Value, json};
 
 const DEFAULT_DAYS: i64 = 30;
 const LIMIT_MAX: i64 = 1_000;
+/// How far back the list over all services goes.
+const RECENT_MAX: i64 = 1_000;
 
 pub fn endpoints() -> Vec<Endpoint> {
     use Access::User;
@@ -30,6 +33,11 @@ pub fn endpoints() -> Vec<Endpoint> {
         })
         .query(&["from", "to", "eventType", "limit"])
         .returns("Events"),
+        Endpoint::get("/api/v1/events", User, "The newest 1,000 events of all services, newest first", |route| {
+            route.to(recent)
+        })
+        .query(&["page", "pageSize", "eventType"])
+        .returns("EventPage"),
         Endpoint::get("/api/v1/monitors/{id}/rollups", User, "Events by hour, day, week and month", |route| {
             route.to(rolled_up)
         })
@@ -81,11 +89,15 @@ fn event_view(event: EventRow) -> Value {
     })
 }
 
+/// Tells the id of a change from that of the signal which caused it: both have the same instant and may have the same row
+/// number. The two bits above it belong to the form of a UUID.
+const CHANGE: i64 = 1 << 61;
+
 /// A change of state, told as an event.
 fn state_changed(row: TransitionRow) -> EventRow {
     let step = format!("{} to {}", row.from.name(), row.to.name());
     EventRow {
-        id: events::public_id(row.id, row.created_at),
+        id: events::public_id(row.id | CHANGE, row.created_at),
         monitor_id: row.monitor_id,
         service_id: row.service_id,
         kind: EventType::StateChanged,
@@ -105,10 +117,43 @@ fn changes(db: &Connection, service_id: &str, filter: &Filter) -> Result<Vec<Eve
     Ok(rows.into_iter().filter(|row| row.from != row.to).map(state_changed).collect())
 }
 
-fn newest_first(mut rows: Vec<EventRow>, filter: &Filter) -> Vec<Value> {
+fn newest_first(mut rows: Vec<EventRow>, limit: i64) -> Vec<EventRow> {
     rows.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-    rows.truncate(usize::try_from(filter.limit).unwrap_or(0));
+    rows.truncate(usize::try_from(limit).unwrap_or(0));
+    rows
+}
+
+fn views(rows: Vec<EventRow>) -> Vec<Value> {
     rows.into_iter().map(event_view).collect()
+}
+
+/// Events of all services in one list. It ends after the newest 1,000, however many are kept.
+async fn recent(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse> {
+    let mut query = input::query(&request);
+    let page = PageRequest::read(&mut query);
+    let kind = named(&mut query, "EventType", EventType::from_name, EventType::from_number);
+    query.finish()?;
+    let found = app
+        .read(move |db| {
+            let mut rows = events::newest(db, kind, RECENT_MAX)?;
+            if kind.is_none_or(|kind| kind == EventType::StateChanged) {
+                rows.extend(transitions::newest(db, RECENT_MAX)?.into_iter().map(state_changed));
+            }
+            let rows = newest_first(rows, RECENT_MAX);
+            let total = i64::try_from(rows.len()).unwrap_or(RECENT_MAX);
+            let (skip, size) = (usize::try_from(page.offset()).unwrap_or(0), usize::try_from(page.size).unwrap_or(0));
+            let shown = rows.into_iter().skip(skip).take(size);
+            Ok(page.envelope(shown.map(|row| with_service_name(db, row)).collect::<Result<Vec<_>>>()?, total))
+        })
+        .await?;
+    Ok(HttpResponse::Ok().json(found))
+}
+
+fn with_service_name(db: &Connection, row: EventRow) -> Result<Value> {
+    let service = services::get(db, &row.service_id)?;
+    let mut view = event_view(row);
+    view["serviceName"] = service.name.into();
+    Ok(view)
 }
 
 async fn of_monitor(request: HttpRequest, app: web::Data<App>, id: web::Path<String>) -> Result<HttpResponse> {
@@ -119,7 +164,7 @@ async fn of_monitor(request: HttpRequest, app: web::Data<App>, id: web::Path<Str
             let mut rows = events::of_monitor(db, &monitor.id, &filter)?;
             let caused = changes(db, &monitor.service_id, &filter)?;
             rows.extend(caused.into_iter().filter(|row| row.monitor_id.as_ref() == Some(&monitor.id)));
-            Ok(newest_first(rows, &filter))
+            Ok(views(newest_first(rows, filter.limit)))
         })
         .await?;
     Ok(HttpResponse::Ok().json(found))
@@ -134,7 +179,7 @@ async fn of_service(request: HttpRequest, app: web::Data<App>, id: web::Path<Str
             for monitor in monitors::of_service(db, &service.id)? {
                 rows.extend(events::of_monitor(db, &monitor.id, &filter)?);
             }
-            Ok(newest_first(rows, &filter))
+            Ok(views(newest_first(rows, filter.limit)))
         })
         .await?;
     Ok(HttpResponse::Ok().json(found))

@@ -5,7 +5,7 @@ use crate::app::App;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 
@@ -56,6 +56,7 @@ pub async fn finish<B: MessageBody + 'static>(
     };
     let api = response.request().path().starts_with("/api/");
     secure(response.headers_mut(), api, https);
+    name_charset(response.headers_mut());
     log(&response, began.elapsed());
     Ok(response)
 }
@@ -74,6 +75,13 @@ fn secure(headers: &mut HeaderMap, api: bool, https: bool) {
     }
     if api {
         put("cache-control", "no-store");
+    }
+}
+
+/// Clients that know nothing of JSON's own rule are told its encoding.
+fn name_charset(headers: &mut HeaderMap) {
+    if headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     }
 }
 

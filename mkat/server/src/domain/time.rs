@@ -34,6 +34,11 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Whether the clock was set back between `earlier` and `self`. Less than two seconds are a correction, not a jump.
+    pub fn was_set_back(self, earlier: Self) -> bool {
+        earlier.since(self) > Duration::from_secs(2)
+    }
+
     /// Reads ISO-8601. With an offset it is converted, without one it is UTC; seconds may be absent.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();

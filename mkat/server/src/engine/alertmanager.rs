@@ -26,6 +26,16 @@ pub struct Incoming {
     pub ends_at: Option<Timestamp>,
 }
 
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub alerts: Vec<Incoming>,
+    /// Alerts that the sender left out.
+    pub truncated: i64,
+    /// SHA-256 of the key of the group that the request is about.
+    pub group: [u8; 32],
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Received {
@@ -45,10 +55,11 @@ const KEPT: i64 = 7 * 86_400;
 const RHYTHM: (i64, i64) = (300, 60);
 
 /// Takes all alerts of one request. The same request again changes nothing.
-pub fn receive(tx: &Tx<'_>, receiver: &ReceiverRow, alerts: &[Incoming]) -> Result<Received> {
+pub fn receive(tx: &Tx<'_>, receiver: &ReceiverRow, request: &Request) -> Result<Received> {
+    note_truncation(tx, receiver, request)?;
     let mut done = Received::default();
     let mut touched = BTreeSet::new();
-    for alert in alerts {
+    for alert in &request.alerts {
         let watchdog = &receiver.settings.watchdog_alert;
         if !watchdog.is_empty() && labels::alert_name(&alert.labels) == watchdog {
             if alert.firing {
@@ -72,7 +83,21 @@ pub fn receive(tx: &Tx<'_>, receiver: &ReceiverRow, alerts: &[Incoming]) -> Resu
     for monitor_id in touched {
         done.alert_created |= settle(tx, &monitor_id, "resolved")?;
     }
+    tx.emit(Event::ReceiversChanged);
     Ok(done)
+}
+
+/// Remembers that alerts were left out, until a message of the same group is whole again.
+fn note_truncation(tx: &Tx<'_>, receiver: &ReceiverRow, request: &Request) -> Result<()> {
+    if request.truncated > 0 {
+        let (name, truncated) = (&receiver.settings.name, request.truncated);
+        tracing::warn!(receiver = name, truncated, "Alertmanager left alerts out: raise max_alerts");
+        return store::set_truncated(tx, &receiver.id, truncated, Some(request.group));
+    }
+    if receiver.truncated_group == Some(request.group) {
+        store::set_truncated(tx, &receiver.id, 0, None)?;
+    }
+    Ok(())
 }
 
 /// Notes a firing alert and returns its monitor; None if it was overtaken by its resolution.
@@ -220,6 +245,12 @@ pub fn tidy(tx: &Tx<'_>) -> Result<()> {
     Ok(())
 }
 
+pub fn create(tx: &Tx<'_>, new: &store::ReceiverSettings, bearer: Option<[u8; 32]>) -> Result<ReceiverRow> {
+    let id = store::insert(tx, new, bearer, tx.now)?;
+    tx.emit(Event::ReceiversChanged);
+    store::get(tx, &id)
+}
+
 /// Changes a receiver; its watchdog waits by the new time.
 pub fn update(tx: &Tx<'_>, id: &str, new: &store::ReceiverSettings, bearer: Option<[u8; 32]>) -> Result<ReceiverRow> {
     store::get(tx, id)?;
@@ -232,6 +263,15 @@ pub fn update(tx: &Tx<'_>, id: &str, new: &store::ReceiverSettings, bearer: Opti
             use_services::update_monitor(tx, &monitor, &watchdog_rhythm(new.watchdog_seconds))?;
         }
     }
+    tx.emit(Event::ReceiversChanged);
+    store::get(tx, id)
+}
+
+/// Gives a receiver a new token; the old one is unknown from now on.
+pub fn rotate_token(tx: &Tx<'_>, id: &str) -> Result<ReceiverRow> {
+    store::get(tx, id)?;
+    store::rotate_token(tx, id)?;
+    tx.emit(Event::ReceiversChanged);
     store::get(tx, id)
 }
 
@@ -241,6 +281,7 @@ pub fn delete(tx: &Tx<'_>, id: &str) -> Result<()> {
     for place in store::places(tx, id)? {
         remove_place(tx, &place)?;
     }
+    tx.emit(Event::ReceiversChanged);
     store::delete(tx, id)
 }
 

@@ -26,8 +26,8 @@ pub fn ingest(tx: &Tx<'_>, monitor: &MonitorRow, value: f64) -> Result<Ingested>
     received(tx, monitor, &event)?;
     monitors::set_last_metric(tx, &monitor.id, value, out_of_range, tx.now)?;
     let window = match thresholds.window() {
-        Window::Readings(count) => readings::last(tx, &monitor.id, count)?,
-        Window::Seconds(seconds) => readings::since(tx, &monitor.id, tx.now.plus_seconds(-seconds))?,
+        Window::Readings(count) => readings::last(tx, &monitor.id, count, tx.now)?,
+        Window::Seconds(seconds) => readings::since(tx, &monitor.id, tx.now.plus_seconds(-seconds), tx.now)?,
     };
     let verdict = thresholds.judge(value, &window);
     if let Some(outcome) = verdict.outcome() {

@@ -13,6 +13,9 @@ pub struct ReceiverRow {
     /// SHA-256 of the secret that senders must show.
     pub bearer_hash: Option<[u8; 32]>,
     pub created_at: Timestamp,
+    /// Alerts that the sender left out of a message, and SHA-256 of its group's key. What they concern may be worse than shown.
+    pub truncated: i64,
+    pub truncated_group: Option<[u8; 32]>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,7 +32,7 @@ pub struct ReceiverSettings {
 }
 
 const RECEIVER: &str = "SELECT id, token, name, service_template, max_services, expire_seconds, watchdog_alert, \
-                        watchdog_seconds, bearer_hash, created_at FROM alertmanager_receivers";
+                        watchdog_seconds, bearer_hash, created_at, truncated, truncated_group FROM alertmanager_receivers";
 
 fn receiver(row: &Row<'_>) -> rusqlite::Result<ReceiverRow> {
     Ok(ReceiverRow {
@@ -45,6 +48,8 @@ fn receiver(row: &Row<'_>) -> rusqlite::Result<ReceiverRow> {
         },
         bearer_hash: row.get(8)?,
         created_at: row.get(9)?,
+        truncated: row.get(10)?,
+        truncated_group: row.get(11)?,
     })
 }
 
@@ -108,6 +113,21 @@ pub fn update(db: &Connection, id: &str, new: &ReceiverSettings, bearer: Option<
         bearer
     ])
     .map_err(name_taken)?;
+    Ok(())
+}
+
+/// Gives a receiver a new token; the old one is unknown from now on.
+pub fn rotate_token(db: &Connection, id: &str) -> Result<()> {
+    let token = token::new_token();
+    db.prepare_cached("UPDATE alertmanager_receivers SET token = ?2, token_hash = ?3 WHERE id = ?1")?
+        .execute(params![id, token, &token::sha256(&token)[..]])?;
+    Ok(())
+}
+
+/// Notes how many alerts were left out of a group's message; 0: none.
+pub fn set_truncated(db: &Connection, id: &str, count: i64, group: Option<[u8; 32]>) -> Result<()> {
+    db.prepare_cached("UPDATE alertmanager_receivers SET truncated = ?2, truncated_group = ?3 WHERE id = ?1")?
+        .execute(params![id, count, group])?;
     Ok(())
 }
 

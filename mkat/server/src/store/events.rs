@@ -3,7 +3,7 @@
 use crate::domain::{EventType, Timestamp};
 use crate::error::Result;
 use crate::store::monitors::MonitorRow;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 /// One thing that a monitor received (or did).
 #[derive(Debug, Clone)]
@@ -75,20 +75,33 @@ pub fn of_monitor(db: &Connection, monitor_id: &str, filter: &Filter) -> Result<
          ORDER BY created_at DESC, id DESC LIMIT ?5",
     )?;
     let (from, to) = (filter.from.unwrap_or_default(), filter.to.unwrap_or(Timestamp::from_micros(i64::MAX)));
-    let rows = statement.query_map(params![monitor_id, filter.kind, from, to, filter.limit], |row| {
-        let created_at = row.get(8)?;
-        Ok(EventRow {
-            id: public_id(row.get(0)?, created_at),
-            monitor_id: row.get(1)?,
-            service_id: row.get(2)?,
-            kind: row.get(3)?,
-            success: row.get(4)?,
-            value: row.get(5)?,
-            out_of_range: row.get(6)?,
-            message: row.get(7)?,
-            created_at,
-        })
-    })?;
+    let rows = statement.query_map(params![monitor_id, filter.kind, from, to, filter.limit], event)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    let created_at = row.get(8)?;
+    Ok(EventRow {
+        id: public_id(row.get(0)?, created_at),
+        monitor_id: row.get(1)?,
+        service_id: row.get(2)?,
+        kind: row.get(3)?,
+        success: row.get(4)?,
+        value: row.get(5)?,
+        out_of_range: row.get(6)?,
+        message: row.get(7)?,
+        created_at,
+    })
+}
+
+/// The newest events of all monitors, newest first by row number: there may be millions, so nothing is sorted.
+pub fn newest(db: &Connection, kind: Option<EventType>, limit: i64) -> Result<Vec<EventRow>> {
+    let narrowed = if kind.is_some() { "event_type = ?1" } else { "?1 IS NULL" };
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT id, monitor_id, service_id, event_type, success, value, is_out_of_range, message, created_at FROM events \
+         WHERE {narrowed} ORDER BY id DESC LIMIT ?2"
+    ))?;
+    let rows = statement.query_map(params![kind, limit], event)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

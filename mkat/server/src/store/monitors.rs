@@ -275,7 +275,7 @@ pub fn deadlines(db: &Connection) -> Result<Vec<(String, Timestamp)>> {
 /// After our own downtime: whoever would have been late by now gets a full interval and grace from `now`.
 pub fn restart_deadlines(db: &Connection, now: Timestamp) -> Result<usize> {
     Ok(db.execute(
-        "UPDATE monitors SET deadline_at = max(deadline_at, ?1 + (interval_seconds + grace_period_seconds) * 1000000) \
+        "UPDATE monitors SET deadline_at = ?1 + (interval_seconds + grace_period_seconds) * 1000000 \
          WHERE deadline_at IS NOT NULL",
         params![now],
     )?)

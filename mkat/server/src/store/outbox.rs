@@ -293,6 +293,18 @@ pub fn hurry(tx: &Tx<'_>, channel_id: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whatever waits for a later attempt is tried now: nobody knows what those instants mean after a start or by a clock that
+/// was set back.
+pub fn hurry_all(tx: &Tx<'_>) -> Result<usize> {
+    let rows = tx
+        .prepare_cached("UPDATE outbox SET next_attempt_at = ?1 WHERE status = 0 AND next_attempt_at > ?1")?
+        .execute(params![tx.now])?;
+    if rows > 0 {
+        tx.emit(Event::OutboxReady);
+    }
+    Ok(rows)
+}
+
 /// Rows that nobody is sending although they say so: after a start all of them, later those whose lease ran out. They may
 /// have arrived, so they say that when they are sent again.
 pub fn reclaim(tx: &Tx<'_>, after_start: bool) -> Result<usize> {

@@ -14,24 +14,27 @@ pub struct Reading {
 
 const TYPE: EventType = EventType::MetricIngested;
 
-/// The values of the newest `count` readings.
-pub fn last(db: &Connection, monitor_id: &str, count: i64) -> Result<Vec<f64>> {
+/// The values of the newest `count` readings until `now`; by a clock that was set back, later ones are not the newest.
+pub fn last(db: &Connection, monitor_id: &str, count: i64, now: Timestamp) -> Result<Vec<f64>> {
     let mut statement = db.prepare_cached(
-        "SELECT value FROM events WHERE monitor_id = ?1 AND event_type = ?2 ORDER BY created_at DESC, id DESC LIMIT ?3",
+        "SELECT value FROM events WHERE monitor_id = ?1 AND event_type = ?2 AND created_at <= ?4 \
+         ORDER BY created_at DESC, id DESC LIMIT ?3",
     )?;
-    let rows = statement.query_map(params![monitor_id, TYPE, count], |row| row.get(0))?;
+    let rows = statement.query_map(params![monitor_id, TYPE, count, now], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The values of all readings after `edge`.
-pub fn since(db: &Connection, monitor_id: &str, edge: Timestamp) -> Result<Vec<f64>> {
-    let mut statement =
-        db.prepare_cached("SELECT value FROM events WHERE monitor_id = ?1 AND event_type = ?2 AND created_at > ?3")?;
-    let rows = statement.query_map(params![monitor_id, TYPE, edge], |row| row.get(0))?;
+/// The values of all readings after `edge` until `now`.
+pub fn since(db: &Connection, monitor_id: &str, edge: Timestamp, now: Timestamp) -> Result<Vec<f64>> {
+    let mut statement = db.prepare_cached(
+        "SELECT value FROM events WHERE monitor_id = ?1 AND event_type = ?2 AND created_at > ?3 AND created_at <= ?4",
+    )?;
+    let rows = statement.query_map(params![monitor_id, TYPE, edge, now], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-const RANGE: &str = "monitor_id = ?1 AND event_type = ?2 AND (?3 IS NULL OR created_at >= ?3) \
+/// The plus keeps SQLite from the index of types: a monitor has far fewer rows than a type.
+const RANGE: &str = "monitor_id = ?1 AND +event_type = ?2 AND (?3 IS NULL OR created_at >= ?3) \
                      AND (?4 IS NULL OR created_at <= ?4)";
 
 /// Newest first; from and to are inclusive.
@@ -64,7 +67,7 @@ pub fn delete_expired(db: &Connection, now: Timestamp, batch: i64) -> Result<usi
     Ok(db
         .prepare_cached(
             "DELETE FROM events WHERE id IN (SELECT e.id FROM monitors m JOIN events e ON e.monitor_id = m.id \
-             AND e.created_at < ?1 - m.retention_days * 86400000000 WHERE m.type = 3 AND e.event_type = ?2 LIMIT ?3)",
+             AND e.created_at < ?1 - m.retention_days * 86400000000 WHERE m.type = 3 AND +e.event_type = ?2 LIMIT ?3)",
         )?
         .execute(params![now, TYPE, batch])?)
 }

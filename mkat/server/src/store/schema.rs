@@ -4,8 +4,11 @@ use crate::error::{Error, Result};
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'static>] =
-    &[M::up(include_str!("migrations/001_schema.sql")), M::up(include_str!("migrations/002_peers_alertmanager.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("migrations/001_schema.sql")),
+    M::up(include_str!("migrations/002_peers_alertmanager.sql")),
+    M::up(include_str!("migrations/003_events_receivers.sql")),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 pub fn migrate(connection: &mut Connection) -> Result<()> {

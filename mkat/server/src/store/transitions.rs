@@ -2,7 +2,7 @@
 
 use crate::domain::{MonitorState, ServiceState, Timestamp};
 use crate::error::Result;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 #[derive(Debug, Clone)]
 pub struct TransitionRow {
@@ -52,20 +52,32 @@ pub fn page(
          created_at FROM transitions WHERE service_id = ?1 AND (?2 IS NULL OR created_at >= ?2) \
          AND (?3 IS NULL OR created_at <= ?3) ORDER BY created_at DESC, id DESC LIMIT ?4 OFFSET ?5",
     )?;
-    let rows = statement.query_map(params![service_id, range.0, range.1, limit, offset], |row| {
-        Ok(TransitionRow {
-            id: row.get(0)?,
-            service_id: row.get(1)?,
-            monitor_id: row.get(2)?,
-            from: row.get(3)?,
-            to: row.get(4)?,
-            monitor_from: row.get(5)?,
-            monitor_to: row.get(6)?,
-            trigger: row.get(7)?,
-            reason: row.get(8)?,
-            created_at: row.get(9)?,
-        })
-    })?;
+    let rows = statement.query_map(params![service_id, range.0, range.1, limit, offset], transition)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn transition(row: &Row<'_>) -> rusqlite::Result<TransitionRow> {
+    Ok(TransitionRow {
+        id: row.get(0)?,
+        service_id: row.get(1)?,
+        monitor_id: row.get(2)?,
+        from: row.get(3)?,
+        to: row.get(4)?,
+        monitor_from: row.get(5)?,
+        monitor_to: row.get(6)?,
+        trigger: row.get(7)?,
+        reason: row.get(8)?,
+        created_at: row.get(9)?,
+    })
+}
+
+/// The newest changes of state of all services, newest first by row number.
+pub fn newest(db: &Connection, limit: i64) -> Result<Vec<TransitionRow>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, service_id, monitor_id, from_state, to_state, monitor_from, monitor_to, trigger_name, reason, \
+         created_at FROM transitions WHERE from_state != to_state ORDER BY id DESC LIMIT ?1",
+    )?;
+    let rows = statement.query_map([limit], transition)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -19,7 +19,7 @@ const GROUP: usize = 1_024;
 /// The connection inside the writer's transaction.
 pub struct Tx<'c> {
     connection: &'c Connection,
-    /// The instant of this piece of work; never goes backwards from one job to the next.
+    /// The instant of this piece of work; never goes backwards from one job to the next, unless the clock was set back.
     pub now: Timestamp,
     events: RefCell<Vec<Event>>,
 }
@@ -107,6 +107,12 @@ fn in_savepoint<T>(tx: &Tx<'_>, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Resu
     result
 }
 
+/// A clock that was set back is followed: waiting for it to come to the same point again would hold up every deadline and
+/// delivery for as long.
+fn next_instant(last: Timestamp, clock: Timestamp) -> Timestamp {
+    if clock.was_set_back(last) { clock } else { last.max(clock) }
+}
+
 fn write_loop(connection: &Connection, mut jobs: mpsc::Receiver<Job>, signals: &Signals) {
     let mut now = Timestamp::now();
     let mut group = Vec::with_capacity(GROUP);
@@ -115,7 +121,7 @@ fn write_loop(connection: &Connection, mut jobs: mpsc::Receiver<Job>, signals: &
         let mut done = Vec::with_capacity(group.len());
         if begun.is_ok() {
             for job in group.drain(..) {
-                now = now.max(Timestamp::now());
+                now = next_instant(now, Timestamp::now());
                 done.push(job(connection, now));
             }
         } else {
@@ -140,5 +146,19 @@ fn write_loop(connection: &Connection, mut jobs: mpsc::Receiver<Job>, signals: &
     }
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!(%error, "the log stays beside the database until the next start");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_do_not_go_back_with_a_corrected_clock_but_follow_one_that_was_set() {
+        let at = |seconds| Timestamp::default().plus_seconds(seconds);
+        assert_eq!(next_instant(at(1000), at(1001)), at(1001));
+        assert_eq!(next_instant(at(1000), at(999)), at(1000));
+        assert_eq!(next_instant(at(1000), at(10)), at(10));
+        assert_eq!(next_instant(at(1000), at(90_000)), at(90_000));
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::time::{DelayQueue, delay_queue};
 
 const BEAT: Duration = Duration::from_secs(2);
-/// A longer gap between two rounds means that the process was stopped or the clock was set forward.
+/// A longer gap between two rounds means that the process was stopped or the clock was set.
 const GAP: Duration = Duration::from_secs(15);
 /// Entries are looked at no later than this, so that a set clock does no harm.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ pub async fn run(app: App, pulse: Pulse) {
             Some(first) = wheel.queue.next() => Wake::Due(wheel.take_due(first.into_inner())),
         };
         let now = Timestamp::now();
-        let away = now.since(last_round) > GAP;
+        let away = now.since(last_round) > GAP || now.was_set_back(last_round);
         last_round = now;
         match wake {
             Wake::Stop => return,

@@ -69,6 +69,8 @@ pub fn sender(app: &App) -> Sender {
 struct Lanes {
     tasks: JoinSet<String>,
     running: HashMap<String, Lane>,
+    /// When the outbox was last looked into.
+    looked_at: Timestamp,
 }
 
 struct Lane {
@@ -115,6 +117,7 @@ impl Context {
                 let wanted =
                     wanted.as_ref().map(|(text, target)| (ChannelType::Telegram, text.as_str(), target.as_str()));
                 contacts::sync_managed(tx, wanted)?;
+                outbox::hurry_all(tx)?;
                 outbox::reclaim(tx, true)
             })
             .await?;
@@ -141,6 +144,10 @@ impl Context {
     /// Starts a lane for every channel with work and says how long nothing else is due.
     async fn round(self: &Arc<Self>, lanes: &mut Lanes) -> Result<Duration> {
         let now = Timestamp::now();
+        if now.was_set_back(lanes.looked_at) {
+            self.app.write(outbox::hurry_all).await?;
+        }
+        lanes.looked_at = now;
         let (due, next, expired, waiting) = self
             .app
             .read(move |db| {

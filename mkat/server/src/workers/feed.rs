@@ -95,6 +95,7 @@ fn describe(event: Event) -> Option<(&'static str, Value)> {
         Event::ServiceChanged { service_id } => ("service_changed", json!({ "serviceId": service_id })),
         Event::ContactsChanged => ("contacts_changed", json!({})),
         Event::PeersChanged => ("peer", json!({})),
+        Event::ReceiversChanged => ("receivers_changed", json!({})),
         _ => return None,
     })
 }

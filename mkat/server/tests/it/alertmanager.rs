@@ -272,3 +272,48 @@ async fn settings_of_receivers_are_checked() {
     }
     assert_eq!(answer(mkat.plain(Method::GET, path)).await.0, 401);
 }
+
+#[tokio::test]
+async fn a_receiver_shows_its_watchdog_and_a_new_token_ends_the_old_one() {
+    let mkat = Mkat::start_with(Folder::new(), FAST).await;
+    let (receiver_id, path) = receiver(&mkat, json!({"name": "prod", "watchdogSeconds": 2})).await;
+    let own = format!("/api/v1/alertmanager/receivers/{receiver_id}");
+    assert_eq!(mkat.get(&own).await.1["watchdog"], Value::Null, "not heard of yet");
+    let watchdog = message(vec![alert("Watchdog", "t", "firing", "none")]);
+    post(&mkat, &path, &watchdog).await;
+    let (_, shown) = mkat.get(&own).await;
+    let told = &shown["watchdog"];
+    assert_eq!((&told["state"], &told["serviceName"]), (&json!(1), &json!("prod: watchdog")), "{shown}");
+    assert!(told["lastHeardAt"].is_string(), "{shown}");
+    wait_for("its silence", || async { (mkat.get(&own).await.1["watchdog"]["state"] == 2).then_some(()) }).await;
+
+    let (status, rotated) = mkat.post(&format!("{own}/rotate-token"), &json!({})).await;
+    let fresh = format!("/alertmanager/{}", rotated["token"].as_str().unwrap());
+    assert_eq!(status, 200);
+    assert!(fresh != path && rotated["url"].as_str().unwrap().ends_with(&fresh), "{rotated}");
+    assert_eq!(post(&mkat, &path, &watchdog).await.1["code"], "TOKEN_NOT_FOUND");
+    assert_eq!(post(&mkat, &fresh, &watchdog).await.0, 200);
+    assert_eq!(mkat.get(&own).await.1["watchdog"]["state"], 1, "the same service goes on");
+    let missing = mkat.post("/api/v1/alertmanager/receivers/none/rotate-token", &json!({})).await;
+    assert_eq!((missing.0.as_u16(), &missing.1["code"]), (404, &json!("RECEIVER_NOT_FOUND")));
+    assert_eq!(answer(mkat.plain(Method::POST, &format!("{own}/rotate-token"))).await.0, 401);
+}
+
+#[tokio::test]
+async fn alerts_that_were_left_out_are_shown_until_their_group_is_whole_again() {
+    let mkat = Mkat::start().await;
+    let (receiver_id, path) = receiver(&mkat, json!({"name": "prod"})).await;
+    let own = format!("/api/v1/alertmanager/receivers/{receiver_id}");
+    let part = |group: &str, truncated: i64| {
+        let mut message = message(vec![alert("Storm", group, "firing", "warning")]);
+        message["groupKey"] = json!(group);
+        message["truncatedAlerts"] = json!(truncated);
+        message
+    };
+    assert_eq!(post(&mkat, &path, &part("a", 7)).await.1["truncated"], 7);
+    assert_eq!(mkat.get(&own).await.1["truncated"], 7);
+    post(&mkat, &path, &part("b", 0)).await;
+    assert_eq!(mkat.get(&own).await.1["truncated"], 7, "another group says nothing about it");
+    post(&mkat, &path, &part("a", 0)).await;
+    assert_eq!(mkat.get(&own).await.1["truncated"], 0);
+}

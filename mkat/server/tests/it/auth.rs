@@ -144,7 +144,7 @@ async fn basic_credentials_are_read_exactly() {
         ("x-frame-options", "DENY"),
         ("referrer-policy", "strict-origin-when-cross-origin"),
         ("cache-control", "no-store"),
-        ("content-type", "application/json"),
+        ("content-type", "application/json; charset=utf-8"),
     ] {
         assert_eq!(response.headers()[name], value);
     }

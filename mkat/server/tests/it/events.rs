@@ -48,6 +48,51 @@ async fn events_are_listed_newest_first_with_changes_of_state() {
 }
 
 #[tokio::test]
+async fn events_of_all_services_come_in_one_bounded_list() {
+    let mkat = Mkat::start().await;
+    let shop = mkat.service("shop", json!([{"type": 0, "intervalSeconds": 60}])).await;
+    let job = mkat.service("job", json!([{"type": 1, "intervalSeconds": 60}])).await;
+    mkat.report(&format!("/heartbeat/{}", token(&job, 0))).await;
+    mkat.report(&format!("/webhook/{}/fail", token(&shop, 0))).await;
+    let (_, page) = mkat.get("/api/v1/events").await;
+    let shown = |page: &Value| {
+        let items = list(&page["items"]).iter();
+        items.map(|one| format!("{} {}", one["serviceName"], one["eventType"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    let all = shown(&page);
+    let ids: std::collections::BTreeSet<_> = list(&page["items"]).iter().map(id).collect();
+    assert_eq!(ids.len(), all.len(), "a signal and the change that it caused have ids of their own: {page}");
+    assert_eq!((all.len(), &page["totalCount"], &page["totalPages"]), (4, &json!(4), &json!(1)), "{page}");
+    assert!(all[..2].iter().all(|one| one.starts_with("shop ")), "newest first: {all:?}");
+    for kind in ["job HeartbeatReceived", "job StateChanged", "shop WebhookReceived", "shop StateChanged"] {
+        assert!(all.iter().any(|one| one == kind), "{kind}: {all:?}");
+    }
+    let (_, last) = mkat.get("/api/v1/events?page=4&pageSize=1").await;
+    assert_eq!((shown(&last), &last["hasNextPage"]), (all[3..].to_vec(), &json!(false)));
+    assert_eq!(shown(&mkat.get("/api/v1/events?eventType=4").await.1), ["shop StateChanged", "job StateChanged"]);
+    assert_eq!(shown(&mkat.get("/api/v1/events?eventType=WebhookReceived").await.1), ["shop WebhookReceived"]);
+    for query in ["eventType=Nope", "page=x"] {
+        let (status, body) = mkat.get(&format!("/api/v1/events?{query}")).await;
+        assert_eq!((status.as_u16(), &body["code"]), (400, &json!("VALIDATION_ERROR")), "{query}");
+    }
+    assert_eq!(answer(mkat.plain(Method::GET, "/api/v1/events")).await.0, 401);
+
+    // However many are kept, the list ends after 1,000.
+    let folder = mkat.kill();
+    let database = Connection::open(folder.path().join("mkat.db")).unwrap();
+    let sql = "WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 1500) \
+               INSERT INTO events (monitor_id, service_id, event_type, success, created_at) \
+               SELECT m.id, m.service_id, 1, 1, (SELECT max(created_at) FROM events) + n.value \
+               FROM monitors m, n WHERE m.type = 1";
+    assert_eq!(database.execute(sql, []).unwrap(), 1500);
+    drop(database);
+    let mkat = Mkat::start_with(folder, &[]).await;
+    let (_, page) = mkat.get("/api/v1/events?page=11&pageSize=100").await;
+    assert_eq!((list(&page["items"]).len(), &page["totalCount"]), (0, &json!(1000)));
+    assert_eq!(shown(&mkat.get("/api/v1/events?eventType=0").await.1), ["shop WebhookReceived"], "not crowded out");
+}
+
+#[tokio::test]
 async fn closed_hours_are_folded_once_and_uptime_counts_time() {
     const HOUR: i64 = 3_600_000_000;
     let this_hour = mkat::domain::Timestamp::now().micros() / HOUR;

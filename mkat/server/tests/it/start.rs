@@ -31,6 +31,16 @@ fn every_mistake_is_named_and_the_status_says_so() {
 }
 
 #[test]
+fn a_misspelled_setting_is_named() {
+    let folder = Folder::new();
+    let output =
+        mkat(&folder).env("MKAT_PASWORD", "x").env("MKAT_DATABASE_PATH", "y.db").arg("config").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success());
+    assert_eq!(text, "mkat: MKAT_PASWORD is no setting of mkat\n");
+}
+
+#[test]
 fn config_prints_the_settings_without_secrets() {
     let folder = Folder::new();
     let output = mkat(&folder).env("MKAT_PASSWORD", "hush-hush").arg("config").output().unwrap();

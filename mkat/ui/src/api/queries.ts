@@ -2,7 +2,8 @@
 import { keepPreviousData, queryOptions } from '@tanstack/react-query';
 import { api } from './client';
 import type {
-  Alert, Contact, Delivery, MuteWindow, Page, Peer, Reading, Rollup, Service, ServiceEvent, Session, Summary, Transition, Uptime,
+  Alert, Contact, Delivery, FiringAlert, MuteWindow, Page, Peer, Reading, Receiver, RecentEvent, Rollup, Service, ServiceEvent, Session, Summary,
+  Transition, Uptime,
 } from './types';
 
 export interface ServiceFilter {
@@ -68,6 +69,14 @@ export const eventsQuery = (id: string) =>
     queryFn: ({ signal }) => api.get<ServiceEvent[]>(`/services/${id}/events`, { limit: 50 }, signal),
   });
 
+/** The newest events of all services; `eventType` narrows them. */
+export const recentEventsQuery = (filter: { page?: number; pageSize?: number; eventType?: string }) =>
+  queryOptions({
+    queryKey: ['events', filter],
+    queryFn: ({ signal }) => api.get<Page<RecentEvent>>('/events', { ...filter }, signal),
+    placeholderData: keepPreviousData,
+  });
+
 export const mutesQuery = (id: string) =>
   queryOptions({
     queryKey: ['service', id, 'mutes'],
@@ -124,6 +133,18 @@ export const peersQuery = queryOptions({
   queryKey: ['peers'],
   queryFn: ({ signal }) => api.get<Peer[]>('/peers', {}, signal),
 });
+
+export const receiversQuery = queryOptions({
+  queryKey: ['receivers'],
+  queryFn: ({ signal }) => api.get<Receiver[]>('/alertmanager/receivers', {}, signal),
+});
+
+/** The newest alerts that fire in a receiver. */
+export const firingQuery = (id: string) =>
+  queryOptions({
+    queryKey: ['receivers', id, 'alerts'],
+    queryFn: ({ signal }) => api.get<FiringAlert[]>(`/alertmanager/receivers/${id}/alerts`, { limit: 50 }, signal),
+  });
 
 function hoursAgo(hours: number): string {
   return new Date(Date.now() - hours * 3_600_000).toISOString();

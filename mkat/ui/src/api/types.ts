@@ -132,6 +132,12 @@ export interface ServiceEvent {
   createdAt: string;
 }
 
+/** One of the newest events of all services. */
+export interface RecentEvent extends ServiceEvent {
+  serviceId: string;
+  serviceName: string;
+}
+
 /** Readings of one hour, day, ... in numbers. */
 export interface Rollup {
   periodStart: string;
@@ -192,6 +198,38 @@ export interface Peer {
   forgotten: boolean;
   /** We have told it that we cannot notify. */
   reportedBroken: boolean;
+}
+
+/** Takes the messages of an Alertmanager. */
+export interface Receiver {
+  id: string;
+  name: string;
+  /** Where Alertmanager posts to; its token is the secret in it. */
+  url: string;
+  serviceTemplate: string;
+  maxServices: number;
+  expireSeconds: number;
+  /** Name of the alert that always fires; empty for none. */
+  watchdogAlert: string;
+  watchdogSeconds: number;
+  hasBearer: boolean;
+  createdAt: string;
+  services: number;
+  firing: number;
+  /** Alerts that a message left out. */
+  truncated: number;
+  /** Null until the watchdog alert was heard of. */
+  watchdog: { serviceId: string; state: 0 | 1 | 2; serviceState: ServiceState; lastHeardAt: string | null } | null;
+}
+
+/** What fires in a receiver now. */
+export interface FiringAlert {
+  fingerprint: string;
+  startsAt: string;
+  severity: Severity;
+  summary: string;
+  serviceId: string;
+  serviceName: string;
 }
 
 export interface Session {

@@ -7,7 +7,8 @@ import { summaryQuery } from '../api/queries';
 import { startLive, useLive } from '../lib/live';
 
 const PLACES = [
-  ['/', 'Dashboard'], ['/services', 'Services'], ['/alerts', 'Alerts'], ['/contacts', 'Contacts'], ['/peers', 'Peers'], ['/settings', 'Settings'],
+  ['/', 'Dashboard'], ['/services', 'Services'], ['/alerts', 'Alerts'], ['/contacts', 'Contacts'], ['/receivers', 'Receivers'], ['/peers', 'Peers'],
+  ['/settings', 'Settings'],
 ] as const;
 
 export function Layout() {

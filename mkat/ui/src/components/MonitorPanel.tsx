@@ -31,7 +31,7 @@ export function MonitorPanel({ service, monitor }: { service: Service; monitor: 
   );
 }
 
-function Fact({ name, children }: { name: string; children: ReactNode }) {
+export function Fact({ name, children }: { name: string; children: ReactNode }) {
   return (
     <div className="min-w-0">
       <dt className="text-xs text-soft">{name}</dt>

@@ -3,10 +3,11 @@ import { ChevronLeft, ChevronRight } from 'lucide-react';
 import type { Page } from '../api/types';
 import { Button } from './ui/basic';
 
-export function Pager({ page, onPage, what }: { page: Page<unknown>; onPage: (page: number) => void; what: string }) {
+/** `quiet`: screen readers are not told of each new total, where it changes by itself. */
+export function Pager({ page, onPage, what, quiet }: { page: Page<unknown>; onPage: (page: number) => void; what: string; quiet?: boolean }) {
   return (
     <nav aria-label={`Pages of ${what}`} className="mt-4 flex flex-wrap items-center justify-between gap-2">
-      <span className="text-soft" role="status">
+      <span className="text-soft" role={quiet ? undefined : 'status'}>
         {page.totalCount} {what}{page.totalPages > 1 && `, page ${page.page} of ${page.totalPages}`}
       </span>
       {page.totalPages > 1 && (

@@ -36,7 +36,7 @@ const subscribe = (listener: () => void) => {
 export const liveState = (): LiveState => state;
 export const useLive = (): LiveState => useSyncExternalStore(subscribe, liveState);
 
-/** Query keys (first elements) that an event touches. Signals of monitors touch their own service only. */
+/** Query keys (first elements) that an event touches. Signals of monitors touch their own service and the newest events. */
 export function touched(event: ServerEvent): string[][] {
   let data: { serviceId?: string; alertId?: string } = {};
   try {
@@ -49,10 +49,10 @@ export function touched(event: ServerEvent): string[][] {
     case 'heartbeat':
     case 'metric':
     case 'received':
-      return service;
+      return [...service, ['events']];
     case 'state_change':
     case 'service_changed':
-      return [...service, ['services'], ['summary'], ['alerts'], ['peers']];
+      return [...service, ['services'], ['summary'], ['alerts'], ['peers'], ['events'], ['receivers']];
     case 'alert_created':
     case 'alert_acknowledged':
     case 'alert_dispatched':
@@ -62,6 +62,8 @@ export function touched(event: ServerEvent): string[][] {
       return [['contacts'], ['service']];
     case 'peer':
       return [['peers']];
+    case 'receivers_changed':
+      return [['receivers']];
     default:
       return [[]]; // "reset" (the server has forgotten what was missed) and the unknown: everything
   }
@@ -70,6 +72,18 @@ export function touched(event: ServerEvent): string[][] {
 /** Full jitter: many pages do not come back in step. */
 export function waitBefore(attempt: number, random: number): number {
   return Math.round(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt) * (0.5 + random / 2));
+}
+
+/** Makes queries stale, also those whose first answer is on its way: it may be older than the event. */
+export function stale(client: QueryClient, queryKey: string[]): void {
+  for (const query of client.getQueryCache().findAll({ queryKey, fetchStatus: 'fetching' })) {
+    // The library joins a first fetch instead of beginning anew.
+    if (query.state.data === undefined) {
+      const again = () => client.invalidateQueries({ queryKey: query.queryKey, exact: true });
+      void query.promise?.then(again, () => undefined);
+    }
+  }
+  void client.invalidateQueries({ queryKey });
 }
 
 /** Runs until the returned function is called. */
@@ -85,7 +99,7 @@ export function startLive(client: QueryClient): () => void {
       const now = gathered;
       gathered = new Map();
       timer = undefined;
-      for (const key of now.has('') ? [[]] : now.values()) void client.invalidateQueries({ queryKey: key });
+      for (const key of now.has('') ? [[]] : now.values()) stale(client, key);
     }, GATHER_MS);
   }
 

@@ -5,10 +5,11 @@ import { clsx } from 'clsx';
 import { alertsQuery, peersQuery, servicesQuery, summaryQuery } from '../api/queries';
 import { ApiError } from '../api/client';
 import { AlertItem } from '../components/AlertItem';
+import { RecentEvents } from '../components/RecentEvents';
 import { STATE_TEXT, StateIndicator } from '../components/StateIndicator';
-import { Empty, ErrorNote, Loading, Panel, Time } from '../components/ui/basic';
+import { Empty, ErrorNote, Loading, Panel } from '../components/ui/basic';
 import { activeAlerts } from '../lib/active';
-import { RECOVERY, STATES, alertTypeName, DOWN } from '../lib/labels';
+import { STATES, DOWN } from '../lib/labels';
 
 const ORDER = [
   [2, 'down'], [0, 'unknown'], [3, 'paused'], [1, 'up'],
@@ -67,26 +68,6 @@ function ActiveAlerts() {
         ))}
       </ul>
       {down.data.totalPages > 1 && <Link to="/services" search={{ state: DOWN }} className="link">All {down.data.totalCount} services that are down</Link>}
-    </Panel>
-  );
-}
-
-function RecentEvents() {
-  const { data, error, isPending } = useQuery(alertsQuery({ pageSize: 100 }));
-  return (
-    <Panel title="Recent events" actions={<Link to="/alerts" className="link">Timeline</Link>}>
-      <ErrorNote error={error} />
-      {isPending && <Loading />}
-      {data?.items.length === 0 && <Empty>Nothing happened yet.</Empty>}
-      <ol>
-        {data?.items.slice(0, 12).map((alert) => (
-          <li key={alert.id} className="flex flex-wrap gap-x-3 border-b border-line py-2 last:border-0">
-            <span className={clsx('font-medium', alert.type === RECOVERY ? 'text-up' : 'text-down')}>{alertTypeName(alert.type)}</span>
-            <Link to="/services/$id" params={{ id: alert.serviceId }} className="link min-w-0 break-words">{alert.serviceName}</Link>
-            <span className="ml-auto text-soft"><Time at={alert.createdAt} /></span>
-          </li>
-        ))}
-      </ol>
     </Panel>
   );
 }

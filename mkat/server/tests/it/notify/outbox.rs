@@ -54,6 +54,35 @@ async fn killed_before_sending_nothing_is_lost_and_nothing_doubled() {
     }
 }
 
+#[tokio::test]
+async fn a_clock_that_was_ahead_holds_up_neither_messages_nor_deadlines() {
+    let mut api = FakeBotApi::start(&[CHAT]);
+    let mkat = start(&api).await;
+    api.die().await;
+    let service = watched(&mkat, "api").await;
+    let job = mkat.service("job", json!([{"type": 1, "intervalSeconds": 30}])).await;
+    service.fail(&mkat).await;
+    let folder = mkat.kill();
+    // What a process whose clock was a day ahead leaves behind.
+    let database = rusqlite::Connection::open(folder.path().join("mkat.db")).unwrap();
+    let day = 86_400_000_000_i64;
+    assert_eq!(database.execute("UPDATE outbox SET next_attempt_at = next_attempt_at + ?1", [day]).unwrap(), 1);
+    let later = "UPDATE monitors SET deadline_at = deadline_at + ?1 WHERE deadline_at IS NOT NULL";
+    assert_eq!(database.execute(later, [day]).unwrap(), 1);
+    drop(database);
+    let mkat = start_on(folder.clone(), &api).await;
+    api.rise();
+    settled(&mkat, &service.alerts(&mkat).await[0], &["sent"]).await;
+    let database = rusqlite::Connection::open(folder.path().join("mkat.db")).unwrap();
+    let deadline = database.query_row(
+        "SELECT deadline_at FROM monitors WHERE service_id = ?1",
+        [job["id"].as_str().unwrap()],
+        |row| row.get::<_, i64>(0),
+    );
+    let now = mkat::domain::Timestamp::now().micros();
+    assert!(deadline.unwrap() < now + 120_000_000, "an interval and a grace from the start, not a day later");
+}
+
 /// How often each `service-NN` is named as the subject of an alert.
 fn mentions(messages: &[Shown]) -> HashMap<String, usize> {
     let mut told = HashMap::new();
