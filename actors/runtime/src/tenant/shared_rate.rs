@@ -1,6 +1,5 @@
 //! A node's part of a rate that all nodes share. One question to the directory is under way at a time, begun before the rest
-//! is spent; who still finds nothing waits for its answer together with all the others: handing a lock from one waiting
-//! message to the next is slower than messages come on a busy node.
+//! is spent, so that few messages wait for Redis; those who do live on one answer together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
