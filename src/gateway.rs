@@ -113,7 +113,7 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
         port => Some(listen("ADMIN_PORT", config.admin_bind_address, port)?),
     };
     let address = main.local_addr().map_err(other)?;
-    let metrics = Metrics::new(prometheus::Registry::new()).map_err(other)?;
+    let metrics = metrics().map_err(other)?;
 
     let grpc_late = Arc::new(Late::default());
     let grpc = node_server(config, &grpc_late, &metrics).map_err(other)?;
@@ -159,6 +159,14 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
     let reloader = Reloader::new(source, mode, config.clone(), node.clone());
     let admin = operators.map(|port| admin(config, port, &node, &reloader)).transpose()?;
     Ok(Running { node, address, admin, reloader, server: handle, grpc, kafka, traces })
+}
+
+/// The node's own metrics and those of its process (processor time, memory, descriptors), which only Linux tells.
+fn metrics() -> prometheus::Result<Metrics> {
+    let registry = prometheus::Registry::new();
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    Metrics::new(registry)
 }
 
 fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {
