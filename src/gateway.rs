@@ -113,7 +113,7 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
         port => Some(listen("ADMIN_PORT", config.admin_bind_address, port)?),
     };
     let address = main.local_addr().map_err(other)?;
-    let metrics = Metrics::new(prometheus::Registry::new()).map_err(other)?;
+    let metrics = metrics().map_err(other)?;
 
     let grpc_late = Arc::new(Late::default());
     let grpc = node_server(config, &grpc_late, &metrics).map_err(other)?;
@@ -161,6 +161,14 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
     Ok(Running { node, address, admin, reloader, server: handle, grpc, kafka, traces })
 }
 
+/// The node's own metrics and those of its process (processor time, memory, descriptors), which only Linux tells.
+fn metrics() -> prometheus::Result<Metrics> {
+    let registry = prometheus::Registry::new();
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    Metrics::new(registry)
+}
+
 fn announce(config: &GatewayConfig, mode: Mode, alone: bool, events: bool) {
     let tenants = config.tenants.keys().cloned().collect::<Vec<_>>().join(",");
     tracing::info!(node_id = config.node_id, tenants, ?mode, "node_started");
@@ -183,12 +191,20 @@ fn admin(
     let settings = AdminSettings {
         token: config.admin_token.as_ref().map(|token| token.expose().to_owned()),
         system_user: config.admin_system_user.clone(),
-        max_body_bytes: if config.max_message_bytes == 0 { HARD_FRAME_CAP } else { config.max_message_bytes },
+        max_body_bytes: longest_body(config),
     };
     let admin = Admin::new(settings, node.clone(), reloader.clone());
     let server = listener::serve_admin(listener, node.clone(), admin).map_err(other)?;
     actix_rt::spawn(server);
     Ok(address)
+}
+
+/// Bytes of the longest message body; without a limit what a client's frame may have.
+fn longest_body(config: &GatewayConfig) -> usize {
+    match config.max_message_bytes {
+        0 => HARD_FRAME_CAP,
+        limit => limit,
+    }
 }
 
 fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
@@ -275,7 +291,7 @@ fn node_server(config: &GatewayConfig, node: &Arc<Late>, metrics: &Metrics) -> i
     }
     let token = config.cluster_grpc_token.as_ref().map(|token| token.expose().to_owned());
     let unauthorized = metrics.grpc_unauthorized_total.with_label_values::<&str>(&[]);
-    let max_message_bytes = config.max_message_bytes + GRPC_OVERHEAD;
+    let max_message_bytes = longest_body(config) + GRPC_OVERHEAD;
     let settings = ServerSettings { token, max_message_bytes, threads: 1, unauthorized };
     let late = node.clone();
     NodeServer::start(&settings, node.clone(), Arc::new(move || late.next_delivery())).map(Some)
@@ -296,7 +312,7 @@ fn link(config: &GatewayConfig, grpc: &Option<NodeServer>) -> Result<Arc<dyn Pee
         },
         idle: LINK_IDLE,
         deadline: LinkSettings::DEADLINE,
-        max_message_bytes: config.max_message_bytes + GRPC_OVERHEAD,
+        max_message_bytes: longest_body(config) + GRPC_OVERHEAD,
     };
     Ok(Arc::new(GrpcLink::new(&settings, handle).map_err(other)?))
 }

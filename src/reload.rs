@@ -40,6 +40,8 @@ pub struct Reloader {
 
 impl Reloader {
     pub fn new(source: Source, mode: Mode, started_with: GatewayConfig, node: Arc<Node>) -> Arc<Self> {
+        // What a node starts with was read as a reload reads it.
+        note(&node, true);
         Arc::new(Reloader { source: Arc::new(source), mode, started_with, node, one: Mutex::default() })
     }
 
@@ -48,7 +50,9 @@ impl Reloader {
         let _one = self.one.lock().await;
         let (source, mode) = (self.source.clone(), self.mode);
         let loaded = tokio::task::spawn_blocking(move || GatewayConfig::load(&source, mode)).await;
-        let (config, warnings) = loaded.unwrap_or_else(|panic| Err(unexpected(&panic))).inspect_err(|errors| {
+        let loaded = loaded.unwrap_or_else(|panic| Err(unexpected(&panic)));
+        note(&self.node, loaded.is_ok());
+        let (config, warnings) = loaded.inspect_err(|errors| {
             for error in &errors.0 {
                 tracing::error!(cause, "reload_refused: {error}");
             }
@@ -96,6 +100,16 @@ impl Reloader {
             }
             seen = now;
         }
+    }
+}
+
+/// For the metrics: whether the last reading was good, and when one was.
+fn note(node: &Node, good: bool) {
+    let metrics = &node.metrics;
+    metrics.config_last_reload_successful.with_label_values::<&str>(&[]).set(i64::from(good));
+    if good {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        metrics.config_last_reload_success_timestamp_seconds.with_label_values::<&str>(&[]).set(now.as_secs() as i64);
     }
 }
 

@@ -136,7 +136,7 @@ async fn a_replay_that_is_not_alone_stops_before_it_sends() {
     // Replays block, which is not for a thread that runs a runtime.
     let count = std::thread::spawn(move || {
         let (mine, other) = (Letters::open(connection.clone()).expect("one"), Letters::open(connection).expect("two"));
-        let mut sizes = mine.partitions("t1").expect("partitions").into_iter().map(|partition| {
+        let mut sizes = mine.partitions("t1").expect("an answer").expect("a topic").into_iter().map(|partition| {
             let mut size = 0;
             mine.read("t1", partition, |_| size += 1).expect("letters");
             (partition, size)
@@ -162,6 +162,27 @@ async fn a_replay_that_is_not_alone_stops_before_it_sends() {
     assert_eq!(read(&broker.bootstrap, &event_topic("t1"), count).len(), count, "each once");
 }
 
+#[tokio::test]
+async fn a_topic_that_is_not_there_or_must_not_be_seen_is_no_empty_one() {
+    let strict = "allow.everyone.if.no.acl.found=true\n\
+        authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n";
+    let Some(broker) = Broker::start("a_topic_that_is_not_there", free_port(), strict, "") else { return };
+    let run = |tenant: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mics"));
+        command.args(["dlq", "list", "--tenant", tenant]).env("KAFKA__BOOTSTRAP_SERVERS", &broker.bootstrap);
+        let output = command.output().expect("mics");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = run("mistyped");
+    assert!(code == Some(0) && text.contains("there is no topic im-mics-mistyped-event-dlq"), "{code:?} {text}");
+    let topic = dead_letter_topic("t1");
+    broker.create(&[(&topic, &[])]).await;
+    let acl = ["kafka.admin.AclCommand", "--add", "--deny-principal", "User:ANONYMOUS", "--operation", "Describe"];
+    broker.tool(&[&acl[..], &["--topic", &topic]].concat());
+    let (code, text) = run("t1");
+    assert!(code == Some(1) && text.contains(&topic) && text.contains("uthoriz"), "{code:?} {text}");
+}
+
 #[test]
 fn usage_and_configuration_mistakes_are_told() {
     let run = |words: &[&str]| {
@@ -178,6 +199,8 @@ fn usage_and_configuration_mistakes_are_told() {
     assert!(code == Some(2) && text.contains("--tenant"), "{text}");
     let (code, text) = run(&["list"]);
     assert!(code == Some(2) && text.contains("KAFKA__BOOTSTRAP_SERVERS"), "{text}");
+    let (code, text) = run(&["list", "--KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1"]);
+    assert!(code == Some(1) && text.contains("no broker of 127.0.0.1:1 answers"), "{text}");
     let (code, text) =
         run(&["list", "--KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1", "--KAFKA_PROP_SECURITY_PROTOCOL=hunter2"]);
     assert!(code == Some(2) && text.contains("security.protocol") && !text.contains("hunter2"), "{text}");

@@ -236,13 +236,15 @@ async fn settings_for_tls_and_passwords_reach_the_client() {
         "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:@CONTROLLER@,SECURE://127.0.0.1:{secure}\n\
         advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure}\n\
         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL\n\
-        listener.name.secure.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+        listener.name.secure.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
         listener.name.secure.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_mics=\"plain-secret\";\n\
+        listener.name.secure.scram-sha-256.sasl.jaas.config={module}.scram.ScramLoginModule required;\n\
         listener.name.secure.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModule required;\n\
         ssl.keystore.location={0}/b.p12\nssl.keystore.type=PKCS12\nssl.keystore.password=changeit\n",
         keys.display()
     );
-    let scram = "--add-scram SCRAM-SHA-512=[name=mics,password=scram-secret]";
+    let scram = "--add-scram SCRAM-SHA-512=[name=mics,password=scram-secret] \
+        --add-scram SCRAM-SHA-256=[name=mics,password=scram-256-secret]";
     let Some(broker) = Broker::start("settings_for_tls_and_passwords", port, &properties, scram) else { return };
     let sink = |mechanism: &str, password: &str| {
         let mut settings = config(&format!("127.0.0.1:{secure}"));
@@ -258,9 +260,11 @@ async fn settings_for_tls_and_passwords_reach_the_client() {
         }
         TestSink::new(&settings)
     };
-    for (tenant, mechanism, password) in
-        [("plain", "PLAIN", "plain-secret"), ("scram", "SCRAM-SHA-512", "scram-secret")]
-    {
+    for (tenant, mechanism, password) in [
+        ("plain", "PLAIN", "plain-secret"),
+        ("scram", "SCRAM-SHA-512", "scram-secret"),
+        ("scram-256", "SCRAM-SHA-256", "scram-256-secret"),
+    ] {
         let sink = sink(mechanism, password);
         offer(&sink, tenant, "alice", 1);
         assert_eq!(sink.sink.close(LONG).await, 0, "{mechanism}");

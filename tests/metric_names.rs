@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mics::config::Mode;
 use mics_actors::metrics::Metrics;
 use mics_domain::policy::HookFailure;
 use prometheus::Registry;
@@ -276,4 +277,20 @@ fn a_scrape_shows_names_kinds_help_and_labels_of_the_contract() {
     }
     let excused: BTreeSet<&str> = NOT_DRIVEN.iter().copied().collect();
     assert!(unseen.is_subset(&excused), "no series: {:?}", unseen.difference(&excused));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_scrape_shows_the_process_under_the_usual_names() {
+    let (status, text) = Gateway::from_variables(&[], Mode::Dev).get("/metrics");
+    assert_eq!(status, 200);
+    let figure = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).trim().parse::<f64>().expect("a number")
+    };
+    assert!(figure("process_cpu_seconds_total") >= 0.0);
+    assert!(figure("process_resident_memory_bytes") > 1_048_576.0);
+    assert!(figure("process_virtual_memory_bytes") > figure("process_resident_memory_bytes"));
+    assert!((1.0..=figure("process_max_fds")).contains(&figure("process_open_fds")));
+    assert!(figure("process_threads") > 1.0 && figure("process_start_time_seconds") > 1e9);
 }

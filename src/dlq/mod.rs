@@ -12,7 +12,7 @@ use mics_proto::prost::Message;
 use tokio::time::Instant;
 
 use crate::config::{KafkaClientConfig, Source};
-use crate::kafka::{Choice, Connection, Fate, Letter, LetterError, Letters, Replay};
+use crate::kafka::{Choice, Connection, Fate, Letter, LetterError, Letters, Replay, dead_letter_topic};
 use options::{Filter, Options, Parsed, Task};
 use report::{Fates, Summary};
 
@@ -71,7 +71,7 @@ fn list(letters: &Letters, options: &Options, records: usize, out: &mut impl Wri
     let mut summaries = Vec::new();
     for tenant in tenants {
         let mut summary = Summary::new(&tenant, records);
-        for partition in letters.partitions(&tenant)? {
+        for partition in partitions(letters, &tenant)? {
             letters.read(&tenant, partition, |letter| {
                 let event = read(&tenant, &letter);
                 if matches(&options.filter, event.as_ref()) {
@@ -85,6 +85,15 @@ fn list(letters: &Letters, options: &Options, records: usize, out: &mut impl Wri
     // A closed pipe (`| head`) is no failure.
     let _ = out.write_all(text.as_bytes());
     Ok(())
+}
+
+/// None where there is no topic: said, since the tenant's name may be mistyped.
+fn partitions(letters: &Letters, tenant: &str) -> Result<Vec<i32>, LetterError> {
+    let found = letters.partitions(tenant)?;
+    if found.is_none() {
+        eprintln!("{tenant}: there is no topic {}", dead_letter_topic(tenant));
+    }
+    Ok(found.unwrap_or_default())
 }
 
 /// The event in the letter; `None` when it is none of this tenant's.
@@ -113,7 +122,7 @@ fn replay(
     for tenant in &options.tenants {
         let mut fates = Fates::new(tenant, dry_run);
         let mut progress = Progress::default();
-        for partition in letters.partitions(tenant)? {
+        for partition in partitions(letters, tenant)? {
             result = replay_partition(&replay, tenant, partition, options, again, &mut fates, &mut progress);
             if result.is_err() {
                 break;

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
@@ -32,6 +33,8 @@ pub enum LetterError {
     Setting(#[from] KafkaMistake),
     #[error("{what}: {error}")]
     Kafka { what: String, error: KafkaError },
+    #[error("no broker of {0} answers (are address, TLS and password right?): {1}")]
+    NoBroker(String, KafkaError),
     #[error("topic {0}: no answer within {ASK:?}")]
     Silent(String),
     #[error("topic {0}: another replay is at work")]
@@ -90,22 +93,36 @@ impl Letters {
 
     /// Tenants that have a dead-letter topic.
     pub fn tenants(&self) -> Result<Vec<String>, LetterError> {
-        let metadata = self.consumer.fetch_metadata(None, ASK).map_err(kafka("topics"))?;
+        let metadata = self.metadata(None)?;
         let tenant = |topic: &str| Some(topic.strip_prefix("im-mics-")?.strip_suffix("-event-dlq")?.to_owned());
         let mut tenants: Vec<String> = metadata.topics().iter().filter_map(|topic| tenant(topic.name())).collect();
         tenants.sort();
         Ok(tenants)
     }
 
-    /// Partitions of the tenant's dead-letter topic; none when there is no such topic.
-    pub fn partitions(&self, tenant: &str) -> Result<Vec<i32>, LetterError> {
+    /// Partitions of the tenant's dead-letter topic; `None` when there is no such topic.
+    pub fn partitions(&self, tenant: &str) -> Result<Option<Vec<i32>>, LetterError> {
         let topic = dead_letter_topic(tenant);
-        let metadata = self.consumer.fetch_metadata(Some(&topic), ASK).map_err(kafka(&topic))?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
-        let mut partitions: Vec<i32> =
-            found.map_or(Vec::new(), |topic| topic.partitions().iter().map(|partition| partition.id()).collect());
+        let metadata = self.metadata(Some(&topic))?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(None),
+            // An account without the right to see it must not read "no dead letters".
+            Some(code) => return Err(kafka(topic)(KafkaError::MetadataFetch(code))),
+            None => {}
+        }
+        let mut partitions: Vec<i32> = found.partitions().iter().map(|partition| partition.id()).collect();
         partitions.sort_unstable();
-        Ok(partitions)
+        Ok(Some(partitions))
+    }
+
+    fn metadata(&self, topic: Option<&str>) -> Result<Metadata, LetterError> {
+        self.consumer.fetch_metadata(topic, ASK).map_err(|error| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {
+                LetterError::NoBroker(self.connection.bootstrap.clone(), error)
+            }
+            _ => kafka(topic.unwrap_or("topics"))(error),
+        })
     }
 
     fn done(&self, topic: &str, partition: i32) -> Result<Done, LetterError> {

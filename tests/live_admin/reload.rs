@@ -78,6 +78,11 @@ async fn a_reload_takes_over_what_is_right_and_nothing_of_what_is_wrong() {
     let alice = User::at(&admin.cluster.nodes[0], "alice").await;
     let same = admin.post("/admin/v1/reload", "").body;
     assert_eq!((&same["added"], &same["changed"], &same["restart_needed"]), (&json!([]), &json!([]), &json!(false)));
+    let successful = |admin: &Administered| admin.cluster.nodes[0].metric("mics_config_last_reload_successful", &[]);
+    let when =
+        |admin: &Administered| admin.cluster.nodes[0].metric("mics_config_last_reload_success_timestamp_seconds", &[]);
+    let first = when(&admin);
+    assert!(successful(&admin) == 1.0 && first > 1.7e9, "{first}");
 
     // Every mistake is named, nothing is changed, and no secret is shown.
     let wrong =
@@ -85,6 +90,7 @@ async fn a_reload_takes_over_what_is_right_and_nothing_of_what_is_wrong() {
     file.write(wrong);
     let refused = admin.post("/admin/v1/reload", "");
     assert_eq!(refused.problem(), (422, "invalid_configuration"));
+    assert_eq!(successful(&admin), 0.0);
     let mistakes = refused.body["error"]["details"].to_string();
     for part in ["ftp://x", "t 2", "TENANT_HOOK_SECRETS", "PORT__x"] {
         assert!(mistakes.contains(part), "{part} is not in {mistakes}");
@@ -108,6 +114,7 @@ async fn a_reload_takes_over_what_is_right_and_nothing_of_what_is_wrong() {
     );
     let added = admin.post("/admin/v1/reload", "").body;
     assert_eq!((&added["added"], &added["removed"]), (&json!(["t2"]), &json!([])));
+    assert!(successful(&admin) == 1.0 && when(&admin) >= first, "{} after {first}", when(&admin));
     assert_eq!(knock(&admin.cluster.nodes[0], "t2"), Some(4001));
     assert_eq!(admin.get("/admin/v1/tenants").body["total"], 2);
     alice.tell("bob", "m-2").await;

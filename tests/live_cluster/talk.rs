@@ -1,8 +1,10 @@
 //! Users on different nodes of a healthy cluster.
 
+use mics_client::MicsClientOptions;
+
 use super::processes::{Cluster, port, wait};
 use super::redis_support::redis_is_missing;
-use super::users::{User, in_order};
+use super::users::{User, in_order, options};
 
 /// Both ways, in order, without loss, over the nodes' link and not over the buffer.
 async fn talk_both_ways(cluster: &Cluster) {
@@ -51,6 +53,20 @@ async fn users_on_different_nodes_talk_over_a_port_of_its_own_with_a_token() {
     })
     .await;
     talk_both_ways(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_limit_what_fits_a_frame_goes_from_node_to_node() {
+    if redis_is_missing("without_a_limit_what_fits_a_frame_goes_from_node_to_node") {
+        return;
+    }
+    let cluster = Cluster::with(2, |plan| plan.set("MAX_MESSAGE_BYTES", 0)).await;
+    let large = || MicsClientOptions { max_frame_bytes: 64 << 20, ..options(false) };
+    let alice = User::try_at(cluster.nodes[0].port, "alice", "d1", large()).await.expect("let in");
+    let bob = User::try_at(cluster.nodes[1].port, "bob", "d1", large()).await.expect("let in");
+    alice.client.send_single_chat("bob", vec![7; 20 << 20], Some("large".into())).await.expect("an outcome");
+    // Perhaps by way of the buffer: on a busy machine so much may take longer than a forward.
+    bob.got(&["large".into()]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

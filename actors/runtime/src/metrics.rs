@@ -138,6 +138,8 @@ metrics! {
         mq_pending ["tenant", "queue"] "Events queued or in flight, and kept dead letters.";
         actor_mailbox_depth ["actor", "tenant"] "Messages waiting.";
         actor_mailbox_capacity ["actor", "tenant"] "Bound of the mailbox.";
+        config_last_reload_successful [] "1 = the last reading of the configuration was taken over, 0 = refused.";
+        config_last_reload_success_timestamp_seconds [] "When a reading was last taken over, Unix time; first the start.";
     }
     histograms {
         hook_duration_ms MS_BUCKETS ["tenant", "op"] "Hook call from permit to end, milliseconds.";
