@@ -110,7 +110,7 @@ type call[Req, Resp any] struct {
 	absent   Resp
 	// refuse makes the answer that carries a reason.
 	refuse func(reason string) Resp
-	// refuseOnError: a failed handler is a refusal and not HTTP 500. The gateway lets a message pass that could not be checked;
+	// refuseOnError: a failure is a refusal and not HTTP 500. The gateway lets a message pass that could not be checked;
 	// for the other calls it knows better than to take an outage for a bad token, an empty group or an empty mailbox.
 	refuseOnError bool
 }
@@ -190,7 +190,7 @@ func (c call[Req, Resp]) answer(ctx context.Context, req Req, body []byte) (Resp
 	reason, err := refusal(ctx, c.options, meta, body)
 	if err != nil {
 		c.options.Logger.Error("mics hook: replay cache failed", "error", err)
-		return c.refuse(""), http.StatusInternalServerError
+		return c.failed()
 	}
 	if reason != "" {
 		c.options.Logger.Warn("mics hook: request refused", "reason", reason, "tenant", meta.TenantID)
@@ -231,14 +231,19 @@ func (c call[Req, Resp]) handle(ctx context.Context, req Req) (Resp, int) {
 			return out.resp, http.StatusServiceUnavailable
 		}
 		c.options.Logger.Error("mics hook: handler failed", "error", out.err)
-		if c.refuseOnError {
-			return c.refuse("handler error"), http.StatusOK
-		}
-		return out.resp, http.StatusInternalServerError
+		return c.failed()
 	case <-ctx.Done():
 		c.options.Logger.Warn("mics hook: handler took too long", "budget", c.options.TimeBudget)
 		return c.refuse(""), http.StatusServiceUnavailable
 	}
+}
+
+// failed answers what could not be decided; the reason was logged.
+func (c call[Req, Resp]) failed() (Resp, int) {
+	if c.refuseOnError {
+		return c.refuse("handler error"), http.StatusOK
+	}
+	return c.refuse(""), http.StatusInternalServerError
 }
 
 // refusal says why a request is not believed; empty when it is.

@@ -296,6 +296,24 @@ func TestAFailedHandlerIsAnOutageAndOnlyAMessageIsRefused(t *testing.T) {
 	}
 }
 
+type brokenCache struct{}
+
+func (brokenCache) FirstUse(context.Context, string, string, time.Duration) (bool, error) {
+	return false, errors.New("redis away")
+}
+
+func TestAFailedReplayCacheLetsNoMessagePass(t *testing.T) {
+	h := NewHookServer(options(func(o *HookServerOptions) { o.ReplayCache = brokenCache{} }))
+	if w := post(h, "/auth", signed(meta(), secret, authBody)); w.Code != 500 {
+		t.Errorf("HTTP %d", w.Code)
+	}
+	check := signed(meta(), secret, func(m HookMeta) []byte { return EncodeCheckMessageRequest(CheckMessageRequest{Meta: m}) })
+	w := post(h, "/check-message", check)
+	if resp, _ := DecodeCheckMessageResponse(w.Body.Bytes()); w.Code != 200 || resp.Allow || resp.Reason != "handler error" {
+		t.Errorf("HTTP %d %+v", w.Code, resp)
+	}
+}
+
 func TestALateHandlerIsAnsweredWith503AndStopped(t *testing.T) {
 	stopped := make(chan struct{})
 	h := NewHookServer(options(func(o *HookServerOptions) {
