@@ -124,11 +124,10 @@ async fn unsigned_requests_pass_where_that_is_allowed_but_wrong_signatures_never
 
 /// A signed request of each kind that has the handler obey this order.
 fn orders(order: &str) -> [(HookOp, Vec<u8>); 4] {
-    macro_rules! order {
-        ($op:ident, $request:ident { $($field:ident: $value:expr),+ }) => {{
-            let (id, at) = (format!("{}-{order}", HookOp::$op.path()), now_ms());
-            let meta = Some(meta("t1", &id, at));
-            let mut request = $request { meta, $($field: $value,)+ ..Default::default() };
+    macro_rules! signed {
+        ($op:ident, $request:expr) => {{
+            let (id, at, mut request) = (format!("{}-{order}", HookOp::$op.path()), now_ms(), $request);
+            request.meta = Some(meta("t1", &id, at));
             let sign = sign::request_sign(SECRET, &request.encode_to_vec(), &id, at);
             request.meta.as_mut().unwrap().sign = sign;
             (HookOp::$op, request.encode_to_vec())
@@ -136,10 +135,10 @@ fn orders(order: &str) -> [(HookOp, Vec<u8>); 4] {
     }
     let message = MessageRequest { msg_body: order.to_owned().into(), ..Default::default() };
     [
-        order!(Auth, AuthRequest { token: order.into() }),
-        order!(CheckMessage, CheckMessageRequest { message: Some(message) }),
-        order!(GetGroupMembers, GetGroupMembersRequest { group_id: order.into() }),
-        order!(GetOfflineMessages, GetOfflineMessagesRequest { user_id: order.into() }),
+        signed!(Auth, AuthRequest { token: order.into(), ..Default::default() }),
+        signed!(CheckMessage, CheckMessageRequest { message: Some(message), meta: None }),
+        signed!(GetGroupMembers, GetGroupMembersRequest { group_id: order.into(), ..Default::default() }),
+        signed!(GetOfflineMessages, GetOfflineMessagesRequest { user_id: order.into(), ..Default::default() }),
     ]
 }
 
