@@ -24,8 +24,9 @@ type HookServerOptions struct {
 	RequireSign        bool
 	TenantSecretLookup TenantSecretLookup
 
-	// Handlers. An error becomes the reason of a refusal, for GetGroupMembers HTTP 500 (an empty list would be taken for an
-	// empty group). Absent: auth refuses, check-message allows, the other two answer empty lists.
+	// Handlers. An error or a panic means that the question could not be answered: HTTP 500, for CheckMessage a refusal with
+	// "handler error". Its text is only logged. Refuse a bad token by AuthResponse{Reason: ...} without an error. Absent: auth
+	// refuses, check-message allows, the other two answer empty lists.
 	Auth               func(ctx context.Context, req AuthRequest) (AuthResponse, error)
 	CheckMessage       func(ctx context.Context, req CheckMessageRequest) (CheckMessageResponse, error)
 	GetGroupMembers    func(ctx context.Context, req GetGroupMembersRequest) (GetGroupMembersResponse, error)
@@ -109,8 +110,9 @@ type call[Req, Resp any] struct {
 	absent   Resp
 	// refuse makes the answer that carries a reason.
 	refuse func(reason string) Resp
-	// errorIsHTTP: this call's answer can't carry the error of a handler.
-	errorIsHTTP bool
+	// refuseOnError: a failure is a refusal and not HTTP 500. The gateway lets a message pass that could not be checked;
+	// for the other calls it knows better than to take an outage for a bad token, an empty group or an empty mailbox.
+	refuseOnError bool
 }
 
 func authCall(o HookServerOptions) http.Handler {
@@ -130,16 +132,17 @@ func checkMessageCall(o HookServerOptions) http.Handler {
 		refuse:   func(reason string) CheckMessageResponse { return CheckMessageResponse{Reason: reason} },
 		reqMeta:  func(r CheckMessageRequest) HookMeta { return r.Meta },
 		respMeta: func(r *CheckMessageResponse) *HookMeta { return &r.Meta },
+
+		refuseOnError: true,
 	}
 }
 
 func groupMembersCall(o HookServerOptions) http.Handler {
 	return call[GetGroupMembersRequest, GetGroupMembersResponse]{
 		options: o, decode: DecodeGetGroupMembersRequest, encode: EncodeGetGroupMembersResponse, handler: o.GetGroupMembers,
-		refuse:      func(string) GetGroupMembersResponse { return GetGroupMembersResponse{} },
-		reqMeta:     func(r GetGroupMembersRequest) HookMeta { return r.Meta },
-		respMeta:    func(r *GetGroupMembersResponse) *HookMeta { return &r.Meta },
-		errorIsHTTP: true,
+		refuse:   func(string) GetGroupMembersResponse { return GetGroupMembersResponse{} },
+		reqMeta:  func(r GetGroupMembersRequest) HookMeta { return r.Meta },
+		respMeta: func(r *GetGroupMembersResponse) *HookMeta { return &r.Meta },
 	}
 }
 
@@ -187,7 +190,7 @@ func (c call[Req, Resp]) answer(ctx context.Context, req Req, body []byte) (Resp
 	reason, err := refusal(ctx, c.options, meta, body)
 	if err != nil {
 		c.options.Logger.Error("mics hook: replay cache failed", "error", err)
-		return c.refuse(""), http.StatusInternalServerError
+		return c.failed()
 	}
 	if reason != "" {
 		c.options.Logger.Warn("mics hook: request refused", "reason", reason, "tenant", meta.TenantID)
@@ -213,8 +216,7 @@ func (c call[Req, Resp]) handle(ctx context.Context, req Req) (Resp, int) {
 		// A panic of a handler must not end the process.
 		defer func() {
 			if p := recover(); p != nil {
-				c.options.Logger.Error("mics hook: handler panicked", "panic", fmt.Sprint(p))
-				out.err = errors.New("handler error")
+				out.err = fmt.Errorf("panic: %v", p)
 			}
 			done <- out
 		}()
@@ -227,15 +229,21 @@ func (c call[Req, Resp]) handle(ctx context.Context, req Req) (Resp, int) {
 			return out.resp, http.StatusOK
 		case ctx.Err() != nil && errors.Is(out.err, ctx.Err()):
 			return out.resp, http.StatusServiceUnavailable
-		case c.errorIsHTTP:
-			c.options.Logger.Error("mics hook: handler failed", "error", out.err)
-			return out.resp, http.StatusInternalServerError
 		}
-		return c.refuse(out.err.Error()), http.StatusOK
+		c.options.Logger.Error("mics hook: handler failed", "error", out.err)
+		return c.failed()
 	case <-ctx.Done():
 		c.options.Logger.Warn("mics hook: handler took too long", "budget", c.options.TimeBudget)
 		return c.refuse(""), http.StatusServiceUnavailable
 	}
+}
+
+// failed answers what could not be decided; the reason was logged.
+func (c call[Req, Resp]) failed() (Resp, int) {
+	if c.refuseOnError {
+		return c.refuse("handler error"), http.StatusOK
+	}
+	return c.refuse(""), http.StatusInternalServerError
 }
 
 // refusal says why a request is not believed; empty when it is.

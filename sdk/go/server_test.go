@@ -256,27 +256,61 @@ func TestTheMessageIsTypedAndAsReceived(t *testing.T) {
 	}
 }
 
-func TestErrorsAndPanicsOfHandlersAreAnswered(t *testing.T) {
+func TestAFailedHandlerIsAnOutageAndOnlyAMessageIsRefused(t *testing.T) {
 	fail := errors.New("database away")
 	h := NewHookServer(options(func(o *HookServerOptions) {
-		o.Auth = func(context.Context, AuthRequest) (AuthResponse, error) { panic("a mistake") }
+		o.Auth = func(_ context.Context, r AuthRequest) (AuthResponse, error) {
+			if r.DeviceID == "panic" {
+				panic("a mistake")
+			}
+			return AuthResponse{}, fail
+		}
 		o.CheckMessage = func(context.Context, CheckMessageRequest) (CheckMessageResponse, error) {
 			return CheckMessageResponse{}, fail
 		}
 		o.GetGroupMembers = func(context.Context, GetGroupMembersRequest) (GetGroupMembersResponse, error) {
 			return GetGroupMembersResponse{}, fail
 		}
+		o.GetOfflineMessages = func(context.Context, GetOfflineMessagesRequest) (GetOfflineMessagesResponse, error) {
+			return GetOfflineMessagesResponse{}, fail
+		}
 	}))
-	if resp := auth(t, h, signed(meta(), secret, authBody)); resp.Ok || resp.Reason != "handler error" {
-		t.Errorf("%+v", resp)
+	for name, c := range map[string]struct {
+		path   string
+		encode func(HookMeta) []byte
+	}{
+		"auth":    {"/auth", authBody},
+		"panic":   {"/auth", func(m HookMeta) []byte { return EncodeAuthRequest(AuthRequest{Meta: m, DeviceID: "panic"}) }},
+		"members": {"/get-group-members", func(m HookMeta) []byte { return EncodeGetGroupMembersRequest(GetGroupMembersRequest{Meta: m}) }},
+		"offline": {"/get-offline-messages", func(m HookMeta) []byte { return EncodeGetOfflineMessagesRequest(GetOfflineMessagesRequest{Meta: m}) }},
+	} {
+		w := post(h, c.path, signed(meta(), secret, c.encode))
+		if w.Code != 500 || w.Body.String() != "Internal Server Error\n" {
+			t.Errorf("%s: HTTP %d %s", name, w.Code, w.Body)
+		}
 	}
 	check := signed(meta(), secret, func(m HookMeta) []byte { return EncodeCheckMessageRequest(CheckMessageRequest{Meta: m}) })
-	if resp, _ := DecodeCheckMessageResponse(post(h, "/check-message", check).Body.Bytes()); resp.Allow || resp.Reason != "database away" {
-		t.Errorf("%+v", resp)
+	w := post(h, "/check-message", check)
+	if resp, _ := DecodeCheckMessageResponse(w.Body.Bytes()); w.Code != 200 || resp.Allow || resp.Reason != "handler error" {
+		t.Errorf("HTTP %d %+v", w.Code, resp)
 	}
-	members := signed(meta(), secret, func(m HookMeta) []byte { return EncodeGetGroupMembersRequest(GetGroupMembersRequest{Meta: m}) })
-	if w := post(h, "/get-group-members", members); w.Code != 500 {
-		t.Errorf("HTTP %d: an empty list would be taken for an empty group", w.Code)
+}
+
+type brokenCache struct{}
+
+func (brokenCache) FirstUse(context.Context, string, string, time.Duration) (bool, error) {
+	return false, errors.New("redis away")
+}
+
+func TestAFailedReplayCacheLetsNoMessagePass(t *testing.T) {
+	h := NewHookServer(options(func(o *HookServerOptions) { o.ReplayCache = brokenCache{} }))
+	if w := post(h, "/auth", signed(meta(), secret, authBody)); w.Code != 500 {
+		t.Errorf("HTTP %d", w.Code)
+	}
+	check := signed(meta(), secret, func(m HookMeta) []byte { return EncodeCheckMessageRequest(CheckMessageRequest{Meta: m}) })
+	w := post(h, "/check-message", check)
+	if resp, _ := DecodeCheckMessageResponse(w.Body.Bytes()); w.Code != 200 || resp.Allow || resp.Reason != "handler error" {
+		t.Errorf("HTTP %d %+v", w.Code, resp)
 	}
 }
 

@@ -79,8 +79,8 @@ interface Operation {
   /** Answer without a handler. */
   absent: object;
   refusal: (reason: string) => object;
-  /** After an exception: refuse with 200, or 500 where the answer has no room for a failure. */
-  onError: 'refuse' | 'fail';
+  /** After an exception: 500, which the gateway takes for an outage, or a refusal with 200. */
+  onError: 'fail' | 'refuse';
 }
 
 /** By the last segment of the path. */
@@ -91,7 +91,8 @@ const OPERATIONS: Record<string, Operation> = {
     response: codecs.AuthResponseCodec,
     absent: { ok: false, reason: 'auth handler not configured' },
     refusal: (reason) => ({ ok: false, reason }),
-    onError: 'refuse',
+    // Not a refusal: clients give a refused token up, and would be logged out by an outage.
+    onError: 'fail',
   },
   'check-message': {
     handler: 'checkMessage',
@@ -108,6 +109,7 @@ const OPERATIONS: Record<string, Operation> = {
     response: codecs.GetGroupMembersResponseCodec,
     absent: {},
     refusal: () => ({}),
+    // Not an empty list: that is an empty group.
     onError: 'fail',
   },
   'get-offline-messages': {
@@ -116,7 +118,7 @@ const OPERATIONS: Record<string, Operation> = {
     response: codecs.GetOfflineMessagesResponseCodec,
     absent: { ok: true },
     refusal: (reason) => ({ ok: false, reason }),
-    onError: 'refuse',
+    onError: 'fail',
   },
 };
 

@@ -197,18 +197,44 @@ async def test_wrong_paths_methods_types_and_bytes_have_their_status() -> None:
         assert ok.status_code == 200
 
 
-async def test_failing_handlers_are_answered_without_their_text() -> None:
+async def test_a_failed_handler_is_an_outage_and_only_a_message_is_refused() -> None:
     async def fail(_: Any) -> Any:
         raise RuntimeError("password of the database")
 
     target = app(auth=fail, check_message=fail, get_group_members=fail, get_offline_messages=fail)
-    assert (await auth_answer(target, signed(auth_request()))).reason == "handler error"
+    for path, request in (
+        ("/auth", auth_request()),
+        ("/get-group-members", hook.GetGroupMembersRequest(meta=meta())),
+        ("/get-offline-messages", hook.GetOfflineMessagesRequest(meta=meta())),
+    ):
+        answer = await post(target, signed(request), path)
+        assert (path, answer.status_code, answer.content) == (path, 500, b"handler error")
     check = await post(target, signed(hook.CheckMessageRequest(meta=meta())), "/check-message")
-    assert hook.CheckMessageResponse.FromString(check.content).reason == "handler error"
-    members = await post(target, signed(hook.GetGroupMembersRequest(meta=meta())), "/get-group-members")
-    assert members.status_code == 500, "an empty list would be taken for an empty group"
-    offline = await post(target, signed(hook.GetOfflineMessagesRequest(meta=meta())), "/get-offline-messages")
-    assert not hook.GetOfflineMessagesResponse.FromString(offline.content).ok
+    assert check.status_code == 200
+    refusal = hook.CheckMessageResponse.FromString(check.content)
+    assert (refusal.allow, refusal.reason) == (False, "handler error")
+
+
+async def raises(_: Any) -> Any:
+    raise asyncio.TimeoutError
+
+
+async def returns_nothing(_: Any) -> Any:
+    return None
+
+
+def unreachable(_: str) -> str:
+    raise ConnectionError("vault.internal")
+
+
+@pytest.mark.parametrize(
+    "options", [{"check_message": raises}, {"check_message": returns_nothing}, {"tenant_secret_provider": unreachable}]
+)
+async def test_a_message_never_passes_because_its_check_failed(options: dict[str, Any]) -> None:
+    check = await post(app(**options), signed(hook.CheckMessageRequest(meta=meta())), "/check-message")
+    assert check.status_code == 200
+    refusal = hook.CheckMessageResponse.FromString(check.content)
+    assert (refusal.allow, refusal.reason) == (False, "handler error")
 
 
 async def test_a_slow_handler_is_answered_with_503_and_stopped() -> None:

@@ -10,10 +10,11 @@ use mics_proto::hook::{
 use crate::{BoxError, answer};
 
 /// Answers for all tenants of this back end; `meta.tenant_id` says which one. Requests come verified. A response without
-/// `meta` gets the request's. An error is logged and answered as a refusal with reason `handler error` (group members,
-/// which have no field for it: HTTP 500); so is a handler that exceeds the time budget (`handler timeout`, HTTP 504).
+/// `meta` gets the request's. An error or a panic is logged and answered with HTTP 500, a handler that exceeds the time
+/// budget with 503; for `check_message` both are refusals (`handler error`, `handler timeout`).
 pub trait HookHandler: Send + Sync + 'static {
-    /// Who connects? Must give a user and a config ([`answer::accept`]), or refuse ([`answer::refuse`]).
+    /// Who connects? Must give a user and a config ([`answer::accept`]), or refuse ([`answer::refuse`]). A client gives a
+    /// refused token up; after an error it tries the same one again.
     fn auth(&self, request: AuthRequest) -> impl Future<Output = Result<AuthResponse, BoxError>> + Send;
 
     /// May this message be sent? Allowed unless implemented.

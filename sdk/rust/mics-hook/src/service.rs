@@ -73,7 +73,8 @@ impl<H: HookHandler> HookService<H> {
     }
 
     /// Answers a POST with this body. `content_type` is the request's, when it has one. Refusals are 200 with a reason;
-    /// 400 for a body that is no protobuf, 413 and 415 for its size and type.
+    /// 400 for a body that is no protobuf, 413 and 415 for its size and type; 500 and 503 for a handler that failed or was
+    /// late, unless it was to check a message.
     pub async fn call(&self, op: HookOp, content_type: Option<&str>, body: &[u8]) -> HookReply {
         if !content_type.is_none_or(is_protobuf) {
             return HookReply::status(415);
@@ -99,10 +100,10 @@ impl<H: HookHandler> HookService<H> {
         let mut response = match self.admit(&meta, body) {
             Ok(()) => match self.bounded(op, &meta, handle(request)).await {
                 Ok(response) => response,
-                Err(failure) => match R::Response::failed(failure.reason()) {
-                    Some(response) => response,
-                    None => return HookReply::status(failure.status()),
-                },
+                // The gateway lets a message pass that could not be checked.
+                Err(failure) if op == HookOp::CheckMessage => R::Response::refused(failure.reason()),
+                // For the others it knows better than to take an outage for a bad token or an empty group.
+                Err(failure) => return HookReply::status(failure.status()),
             },
             Err(reason) => {
                 tracing::warn!(op = op.path(), tenant = %meta.tenant_id, request = %meta.request_id, reason, "hook request refused");
@@ -169,7 +170,7 @@ impl Failure {
     fn status(&self) -> u16 {
         match self {
             Self::Error => 500,
-            Self::Late => 504,
+            Self::Late => 503,
         }
     }
 }
@@ -187,10 +188,6 @@ trait HookRequest: Message + Default {
 
 trait HookResponse: Message + Default {
     fn refused(reason: &str) -> Self;
-    /// The answer that tells of a failure; none when the message has no field for it.
-    fn failed(reason: &str) -> Option<Self> {
-        Some(Self::refused(reason))
-    }
     fn meta_mut(&mut self) -> &mut Option<HookMeta>;
 }
 
@@ -223,9 +220,6 @@ hook_call!(CheckMessageRequest, CheckMessageResponse {
 hook_call!(GetGroupMembersRequest, GetGroupMembersResponse {
     fn refused(_: &str) -> Self {
         Self::default()
-    }
-    fn failed(_: &str) -> Option<Self> {
-        None
     }
 });
 hook_call!(GetOfflineMessagesRequest, GetOfflineMessagesResponse {

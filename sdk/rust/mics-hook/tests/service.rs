@@ -8,7 +8,7 @@ use mics_hook::*;
 
 const SECRET: &str = "a secret";
 
-/// Obeys the token, or the group id.
+/// Obeys the token, the group id, the user id or the message's body.
 struct Tenant;
 
 impl Tenant {
@@ -34,6 +34,19 @@ impl HookHandler for Tenant {
     async fn get_group_members(&self, request: GetGroupMembersRequest) -> Result<GetGroupMembersResponse, BoxError> {
         self.obey(&request.group_id).await?;
         Ok(answer::members(["u1", "u2"]))
+    }
+
+    async fn check_message(&self, request: CheckMessageRequest) -> Result<CheckMessageResponse, BoxError> {
+        self.obey(&String::from_utf8_lossy(&request.message.unwrap_or_default().msg_body)).await?;
+        Ok(answer::allow())
+    }
+
+    async fn get_offline_messages(
+        &self,
+        request: GetOfflineMessagesRequest,
+    ) -> Result<GetOfflineMessagesResponse, BoxError> {
+        self.obey(&request.user_id).await?;
+        Ok(GetOfflineMessagesResponse { ok: true, ..Default::default() })
     }
 }
 
@@ -109,16 +122,47 @@ async fn unsigned_requests_pass_where_that_is_allowed_but_wrong_signatures_never
     assert_eq!(ask(&service, &request.encode_to_vec()).await, (false, "invalid sign".into()));
 }
 
+/// A signed request of each kind that has the handler obey this order.
+fn orders(order: &str) -> [(HookOp, Vec<u8>); 4] {
+    macro_rules! signed {
+        ($op:ident, $request:expr) => {{
+            let (id, at, mut request) = (format!("{}-{order}", HookOp::$op.path()), now_ms(), $request);
+            request.meta = Some(meta("t1", &id, at));
+            let sign = sign::request_sign(SECRET, &request.encode_to_vec(), &id, at);
+            request.meta.as_mut().unwrap().sign = sign;
+            (HookOp::$op, request.encode_to_vec())
+        }};
+    }
+    let message = MessageRequest { msg_body: order.to_owned().into(), ..Default::default() };
+    [
+        signed!(Auth, AuthRequest { token: order.into(), ..Default::default() }),
+        signed!(CheckMessage, CheckMessageRequest { message: Some(message), meta: None }),
+        signed!(GetGroupMembers, GetGroupMembersRequest { group_id: order.into(), ..Default::default() }),
+        signed!(GetOfflineMessages, GetOfflineMessagesRequest { user_id: order.into(), ..Default::default() }),
+    ]
+}
+
 #[tokio::test]
-async fn a_failing_handler_is_a_refusal_and_the_request_is_echoed() {
+async fn a_failed_handler_is_an_outage_and_only_a_message_is_refused() {
     let service = HookService::new(Tenant, HookOptions { time_budget: Duration::from_millis(20), ..options() });
     for (order, reason, status) in
-        [("fail", "handler error", 500), ("panic", "handler error", 500), ("sleep", "handler timeout", 504)]
+        [("fail", "handler error", 500), ("panic", "handler error", 500), ("sleep", "handler timeout", 503)]
     {
-        assert_eq!(ask(&service, &auth("t1", order, now_ms(), order)).await, (false, reason.into()), "{order}");
-        let reply = service.call(HookOp::GetGroupMembers, None, &members(&format!("m-{order}"), order)).await;
-        assert_eq!(reply.status, status, "{order}");
+        for (op, body) in orders(order) {
+            let reply = service.call(op, None, &body).await;
+            if op == HookOp::CheckMessage {
+                let response = CheckMessageResponse::decode(&*reply.body).unwrap();
+                assert_eq!((reply.status, response.allow, &*response.reason), (200, false, reason), "{order}");
+            } else {
+                assert_eq!((reply.status, reply.body), (status, Vec::new()), "{op:?} {order}");
+            }
+        }
     }
+}
+
+#[tokio::test]
+async fn the_request_is_echoed() {
+    let service = HookService::new(Tenant, options());
     let reply = service.call(HookOp::GetGroupMembers, None, &members("m-fine", "g")).await;
     let response = GetGroupMembersResponse::decode(&*reply.body).unwrap();
     assert_eq!(response.user_ids, ["u1", "u2"]);

@@ -44,7 +44,11 @@ Handler = Callable[[Req], Res | Awaitable[Res]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookServerOptions:
-    """What a tenant's back end is made of; times are in seconds."""
+    """What a tenant's back end is made of; times are in seconds.
+
+    A handler that raises is answered with HTTP 500, so that clients try again; check_message: with a refusal. For a bad
+    token return `AuthResponse(ok=False, reason=...)`.
+    """
 
     #: Tenant id -> its secret; None or blank = unknown tenant. Plain or async.
     tenant_secret_provider: Callable[[str], str | Awaitable[str | None] | None]
@@ -93,10 +97,10 @@ class _Operation(Generic[Req, Res]):
     response: type[Res]
     handler: Handler[Req, Res] | None
     unhandled: Callable[[], Res]
-    #: None: this call can't carry a reason.
+    #: An answer with a reason, where the call has a field for it.
     refused: Callable[[str], Res]
-    #: None: the answer to a failed handler is HTTP 500.
-    failed: Callable[[str], Res] | None
+    #: A failed handler is a refusal and not HTTP 500, which the gateway takes for an outage.
+    refuse_on_error: bool = False
 
 
 def _operations(o: HookServerOptions) -> dict[str, _Operation[Any, Any]]:
@@ -113,25 +117,24 @@ def _operations(o: HookServerOptions) -> dict[str, _Operation[Any, Any]]:
         return GetGroupMembersResponse()
 
     return {
-        "auth": _Operation(AuthRequest, AuthResponse, o.auth, lambda: auth("auth handler not configured"), auth, auth),
+        "auth": _Operation(AuthRequest, AuthResponse, o.auth, lambda: auth("auth handler not configured"), auth),
+        # The gateway lets a message pass that could not be checked.
         "check-message": _Operation(
             CheckMessageRequest,
             CheckMessageResponse,
             o.check_message,
             lambda: CheckMessageResponse(allow=True),
             check,
-            check,
+            refuse_on_error=True,
         ),
-        # An empty list would be taken for an empty group, so a failure is an HTTP failure.
         "get-group-members": _Operation(
-            GetGroupMembersRequest, GetGroupMembersResponse, o.get_group_members, members, members, None
+            GetGroupMembersRequest, GetGroupMembersResponse, o.get_group_members, members, members
         ),
         "get-offline-messages": _Operation(
             GetOfflineMessagesRequest,
             GetOfflineMessagesResponse,
             o.get_offline_messages,
             lambda: GetOfflineMessagesResponse(ok=True),
-            offline,
             offline,
         ),
     }
@@ -189,14 +192,27 @@ class MicsHookApp:
             request = operation.request.FromString(body)
         except DecodeError:
             raise _HttpError(400, "not a protobuf message of this call") from None
+        try:
+            answer = await self._checked(operation, request, body)
+        except _HttpError:
+            raise
+        except Exception:
+            self._options.logger.exception("%s failed", operation.request.DESCRIPTOR.name)
+            if not operation.refuse_on_error:
+                raise _HttpError(500, "handler error") from None
+            answer = operation.refused("handler error")
+        if not answer.HasField("meta"):
+            answer.meta.CopyFrom(request.meta)
+        return answer
+
+    async def _checked(self, operation: _Operation[Any, Any], request: Any, body: bytes) -> Any:
         reason = await self._refusal(request.meta, body)
         if reason:
             self._options.logger.warning("request refused: %s (tenant %r)", reason, request.meta.tenant_id)
-            answer = operation.refused(reason)
-        else:
-            answer = await self._handle(operation, request)
-        if not answer.HasField("meta"):
-            answer.meta.CopyFrom(request.meta)
+            return operation.refused(reason)
+        answer = await self._handle(operation, request)
+        if not isinstance(answer, operation.response):
+            raise TypeError(f"the handler returned a {type(answer).__name__}")
         return answer
 
     async def _refusal(self, meta: HookMeta, body: bytes) -> str:
@@ -227,17 +243,12 @@ class MicsHookApp:
     async def _handle(self, operation: _Operation[Any, Any], request: Message) -> Any:
         if operation.handler is None:
             return operation.unhandled()
-        name = operation.request.DESCRIPTOR.name
         try:
             return await asyncio.wait_for(_call(operation.handler, request), self._options.time_budget)
         except asyncio.TimeoutError:
+            name = operation.request.DESCRIPTOR.name
             self._options.logger.warning("handler for %s took longer than %.3f s", name, self._options.time_budget)
             raise _HttpError(503, "handler took too long") from None
-        except Exception:
-            self._options.logger.exception("handler for %s failed", name)
-            if operation.failed is None:
-                raise _HttpError(500, "handler error") from None
-            return operation.failed("handler error")
 
 
 def create_mics_hook_app(options: HookServerOptions) -> MicsHookApp:
@@ -246,9 +257,13 @@ def create_mics_hook_app(options: HookServerOptions) -> MicsHookApp:
 
 
 async def _call(handler: Handler[Any, Any], request: Message) -> Any:
-    if inspect.iscoroutinefunction(handler):
-        return await handler(request)
-    return await _awaited(await asyncio.to_thread(handler, request))
+    try:
+        if inspect.iscoroutinefunction(handler):
+            return await handler(request)
+        return await _awaited(await asyncio.to_thread(handler, request))
+    except asyncio.TimeoutError as e:
+        # A handler's own timeout must not be taken for the end of the time budget.
+        raise RuntimeError("the handler met a timeout") from e
 
 
 async def _awaited(value: Any) -> Any:

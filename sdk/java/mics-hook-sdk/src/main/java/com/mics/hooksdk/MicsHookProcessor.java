@@ -20,9 +20,9 @@ import java.util.concurrent.atomic.AtomicLong;
  * Answers hook requests, whatever server they came through: decodes, checks tenant, signature, time and repetition, and
  * calls the handler within its time.
  *
- * <p>Refusals are HTTP 200 with a reason. 400: the body is not the expected message. 500: the members of a group could
- * not be found out. 503: the handler took too long or
- * too many are at work; the gateway then degrades as for any failed hook.
+ * <p>Refusals are HTTP 200 with a reason. 400: the body is not the expected message. 500: the handler threw (a message is
+ * refused instead). 503: the handler took too long or too many are at work; the gateway then degrades as for any failed
+ * hook.
  */
 public final class MicsHookProcessor implements AutoCloseable {
     /** Content type of requests and responses. */
@@ -131,11 +131,14 @@ public final class MicsHookProcessor implements AutoCloseable {
         }
     }
 
-    /** An answer without members would be taken for an empty group, and the message for delivered. */
+    /**
+     * A refusal would be taken for a bad token, which logs the user out, an answer without members for an empty group. But
+     * a message that could not be checked is refused: after a 500 the gateway would let it pass.
+     */
     private static Reply failed(HookOperation operation, HookRoute.Parsed parsed) {
-        return operation == HookOperation.GET_GROUP_MEMBERS
-                ? Reply.empty(500)
-                : new Reply(200, parsed.refuse().apply("handler error"));
+        return operation == HookOperation.CHECK_MESSAGE
+                ? new Reply(200, parsed.refuse().apply("handler error"))
+                : Reply.empty(500);
     }
 
     /** At most one line in five seconds: an overload must not be made worse by its log. */

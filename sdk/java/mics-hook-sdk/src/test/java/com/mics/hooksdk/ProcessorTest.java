@@ -132,23 +132,30 @@ class ProcessorTest {
     }
 
     @Test
-    void aHandlerThatThrowsIsARefusal() throws Exception {
-        MicsHookProcessor processor = processor(options());
-        AuthResponse response = auth(processor, Requests.auth(Requests.meta(NOW), "broken"));
-        assertEquals("handler error", response.getReason());
+    void aMessageThatCouldNotBeCheckedIsRefused() throws Exception {
         MicsHookProcessor.Reply check =
-                processor.process(HookOperation.CHECK_MESSAGE, Requests.check(Requests.meta(NOW)).toByteArray());
+                processor(options()).process(HookOperation.CHECK_MESSAGE, Requests.check(Requests.meta(NOW)).toByteArray());
+        assertEquals(200, check.status());
         assertFalse(CheckMessageResponse.parseFrom(check.body()).getAllow());
         assertEquals("handler error", CheckMessageResponse.parseFrom(check.body()).getReason());
     }
 
     @Test
-    void aGroupWhoseMembersAreUnknownIsNotAnEmptyOne() {
-        byte[] request = Requests.members(Requests.meta(NOW), "broken").toByteArray();
-        assertEquals(500, processor(options()).process(HookOperation.GET_GROUP_MEMBERS, request).status());
+    void anythingElseThatFailsIsAnOutageAndNeitherABadTokenNorAnEmptyGroup() {
         MicsHookServerOptions noSecrets = MicsHookServerOptions.builder(tenant -> { throw new IllegalStateException(); }).build();
-        MicsHookProcessor processor = new MicsHookProcessor(new Requests.Handler(), noSecrets);
-        assertEquals(500, processor.process(HookOperation.GET_GROUP_MEMBERS, request).status());
+        MicsHookProcessor withoutSecrets = new MicsHookProcessor(new Requests.Handler(), noSecrets);
+        processors.add(withoutSecrets);
+        for (MicsHookProcessor processor : List.of(processor(options()), withoutSecrets)) {
+            assertOutage(processor, HookOperation.AUTH, Requests.auth(Requests.meta(NOW), "broken").toByteArray());
+            assertOutage(processor, HookOperation.GET_GROUP_MEMBERS, Requests.members(Requests.meta(NOW), "broken").toByteArray());
+            assertOutage(processor, HookOperation.GET_OFFLINE_MESSAGES, Requests.offline(Requests.meta(NOW)).toByteArray());
+        }
+    }
+
+    private static void assertOutage(MicsHookProcessor processor, HookOperation operation, byte[] request) {
+        MicsHookProcessor.Reply reply = processor.process(operation, request);
+        assertEquals(500, reply.status(), operation.toString());
+        assertEquals(0, reply.body().length, "nothing of the exception");
     }
 
     @Test

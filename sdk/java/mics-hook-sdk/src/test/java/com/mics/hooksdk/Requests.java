@@ -6,6 +6,8 @@ import com.mics.contracts.hook.v1.CheckMessageRequest;
 import com.mics.contracts.hook.v1.CheckMessageResponse;
 import com.mics.contracts.hook.v1.GetGroupMembersRequest;
 import com.mics.contracts.hook.v1.GetGroupMembersResponse;
+import com.mics.contracts.hook.v1.GetOfflineMessagesRequest;
+import com.mics.contracts.hook.v1.GetOfflineMessagesResponse;
 import com.mics.contracts.hook.v1.HookMeta;
 import java.util.UUID;
 
@@ -35,7 +37,12 @@ final class Requests {
         return request.toBuilder().setMeta(meta.toBuilder().setSign(HookSigner.computeBase64(SECRET, meta, request))).build();
     }
 
-    /** Token {@code slow} hangs, {@code broken} throws, others are the user; so does the group {@code broken}. */
+    static GetOfflineMessagesRequest offline(HookMeta meta) {
+        GetOfflineMessagesRequest request = GetOfflineMessagesRequest.newBuilder().setMeta(meta).setUserId("broken").build();
+        return request.toBuilder().setMeta(meta.toBuilder().setSign(HookSigner.computeBase64(SECRET, meta, request))).build();
+    }
+
+    /** Token {@code slow} hangs; token, group and user {@code broken} throw; other tokens are the user. */
     static final class Handler implements MicsHookHandler {
         @Override
         public AuthResponse onAuth(AuthRequest request) throws Exception {
@@ -58,6 +65,14 @@ final class Requests {
                 throw new IllegalStateException("the database is away");
             }
             return GetGroupMembersResponse.newBuilder().addUserIds("u1").build();
+        }
+
+        @Override
+        public GetOfflineMessagesResponse onGetOfflineMessages(GetOfflineMessagesRequest request) throws Exception {
+            if (request.getUserId().equals("broken")) {
+                throw new IllegalStateException("the database is away");
+            }
+            return MicsHookHandler.super.onGetOfflineMessages(request);
         }
     }
 }
