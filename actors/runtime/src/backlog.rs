@@ -202,7 +202,7 @@ async fn move_frames(live: &Rc<Live>, lease: &Lease) -> usize {
         room_for(live, entry.frame.len()).await;
         let late = Instant::now() >= lease.until;
         let frame = Frame { id: *id, bytes: entry.frame.clone(), shared: !entry.devices.is_empty() };
-        if (late && moved > 0) || live.outbox.backlog(frame) == Pushed::Closed {
+        if (late && moved > 0) || live.outbox.kept(frame) == Pushed::Closed {
             return moved;
         }
         // Should the sender's own attempt arrive after all.

@@ -144,6 +144,19 @@ impl Outbox {
         self.push(Entry { bytes: frame.bytes, delivery: Some((frame.id, frame.shared)) }, Urgency::Interactive, false)
     }
 
+    /// Queues a kept message, ahead of live deliveries that are held back, except for older ones: after those it was kept.
+    pub fn kept(self: &Arc<Self>, frame: Frame) -> Pushed {
+        let mut state = self.state();
+        let is_older = |entry: &Entry| entry.delivery.is_some_and(|(id, _)| id < frame.id);
+        if let Some(held) = state.held.take_if(|held| held.iter().any(is_older)) {
+            let (older, newer): (VecDeque<Entry>, VecDeque<Entry>) = held.into_iter().partition(is_older);
+            state.queue.extend(older);
+            state.held = Some(newer);
+        }
+        drop(state);
+        self.backlog(frame)
+    }
+
     fn push(self: &Arc<Self>, entry: Entry, urgency: Urgency, may_hold: bool) -> Pushed {
         let mut state = self.state();
         let late = state.phase == Phase::Overflowed && entry.delivery.is_some() && state.waiting() < 2 * self.limit;
@@ -423,6 +436,18 @@ mod tests {
         assert_eq!(outbox.queued_bytes(), frame::close(&close).len() + OVERHEAD);
         assert_eq!(outbox.flush(&Takes(usize::MAX)), Flushed::ClosedDone);
         assert_eq!(outbox.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn a_kept_message_comes_behind_live_ones_that_are_older() {
+        let outbox = outbox();
+        outbox.nudge();
+        for id in [1, 3] {
+            outbox.deliver(delivery(id, 100), Urgency::Interactive);
+        }
+        outbox.kept(delivery(2, 100));
+        outbox.backlog(delivery(4, 100));
+        assert_eq!(outbox.finish().iter().map(|frame| frame.id).collect::<Vec<_>>(), [1, 2, 4, 3]);
     }
 
     #[test]

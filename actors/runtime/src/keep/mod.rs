@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use mics_domain::delivery::Kept;
+use mics_domain::delivery::{DeliveryId, Kept};
 use mics_domain::offline::Entry;
 use mics_domain::ports::{PeerAnswer, PeerCall};
 
@@ -19,7 +19,7 @@ use crate::router::Freshness;
 use crate::session::Live;
 use crate::tenant::Tenant;
 
-use pending::User;
+use pending::{Claim, Owed, User};
 
 pub use pending::Pending;
 
@@ -41,33 +41,67 @@ fn by_tenant(users: impl IntoIterator<Item = User>) -> BTreeMap<Arc<str>, Vec<Ar
 /// nodes in reach, two have.
 ///
 /// `via`: metric label of what this node keeps itself as a home.
-pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, mut items: Vec<Item>, via: &str) -> Vec<bool> {
-    let admitted: Vec<bool> = items.iter().map(|(_, entry)| tenant.offline.admits(entry.frame.len())).collect();
-    let mut admissions = admitted.iter();
-    items.retain(|_| admissions.next() == Some(&true));
+pub async fn keep(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>, via: &str) -> Vec<bool> {
+    let mut kept = vec![false; items.len()];
+    let (mut behind, mut first) = (Vec::new(), Vec::new());
+    for (index, item) in
+        items.into_iter().enumerate().filter(|(_, (_, entry))| tenant.offline.admits(entry.frame.len()))
+    {
+        let queue = if node.pending.is_stray(&tenant.id, &item.0) { &mut behind } else { &mut first };
+        queue.push((index, item));
+    }
+    for (queue, together) in [(first, false), (behind, true)] {
+        let (indexes, items): (Vec<usize>, Vec<Item>) = queue.into_iter().unzip();
+        let taken = match together {
+            true => keep_behind(node, tenant, items, via).await,
+            false => keep_first(node, tenant, items, via).await,
+        };
+        indexes.into_iter().zip(taken).for_each(|(index, taken)| kept[index] = taken);
+    }
+    kept
+}
+
+/// For users of whom nothing older waits here.
+async fn keep_first(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>, via: &str) -> Vec<bool> {
     let now = clock_ms();
     let homes = homes_of(node, tenant, &items);
     let mut copies: Vec<usize> = Vec::with_capacity(items.len());
     for ((user, entry), homes) in items.iter().zip(&homes) {
         copies.push(usize::from(homes.here && tenant.offline.put(user, entry.clone(), now, via)));
     }
-    for (index, taken) in place(node, tenant, &items, &homes).await {
-        copies[index] += usize::from(taken);
-    }
+    let to: Vec<Vec<Arc<str>>> = homes.iter().map(|homes| homes.elsewhere.clone()).collect();
+    let placed = place(node, tenant, &items, &to).await;
+    placed.taken.iter().for_each(|index| copies[*index] += 1);
     for (index, (user, entry)) in items.iter().enumerate() {
         let short = copies[index] < homes[index].count();
         if short && !homes[index].here && tenant.offline.put(user, entry.clone(), now, "local_fallback") {
             copies[index] += 1;
         }
-        if short && tenant.offline.has(user) {
-            node.pending.stray(&tenant.id, [user.clone()]);
+    }
+    for (index, endpoint) in placed.silent {
+        let (user, entry) = &items[index];
+        if tenant.offline.has(user) {
+            node.pending.owe(&tenant.id, user, [endpoint], entry.id);
         }
     }
     let users: HashSet<Arc<str>> =
         items.iter().zip(&copies).filter(|(_, copies)| **copies > 0).map(|((user, _), _)| user.clone()).collect();
-    tell_or_mark(node, tenant, users.into_iter().collect()).await;
-    let mut copies = copies.into_iter();
-    admitted.into_iter().map(|admitted| admitted && copies.next().is_some_and(|copies| copies > 0)).collect()
+    tell(node, tenant, users.into_iter().collect()).await;
+    copies.into_iter().map(|copies| copies > 0).collect()
+}
+
+/// For users of whom older frames still wait here for their way to the homes: these come behind them.
+async fn keep_behind(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>, via: &str) -> Vec<bool> {
+    let (now, homes) = (clock_ms(), homes_of(node, tenant, &items));
+    let mut kept = Vec::with_capacity(items.len());
+    for ((user, entry), homes) in items.iter().zip(homes) {
+        let id = entry.id;
+        kept.push(tenant.offline.put(user, entry.clone(), now, if homes.here { via } else { "local_fallback" }));
+        node.pending.owe(&tenant.id, user, homes.elsewhere, id);
+    }
+    let users: HashSet<Arc<str>> = items.into_iter().map(|(user, _)| user).collect();
+    bring_home(node, tenant, users.into_iter().collect()).await;
+    kept
 }
 
 /// Computed once per user: equal neighbours share it.
@@ -92,85 +126,144 @@ pub fn put_back(live: &Live, frames: Vec<Frame>) {
         // Another id, so that it is not taken for a late copy of what was handed over.
         Entry { id: frame.id + 1, frame: frame.bytes, expires_at_ms, devices }
     };
-    live.tenant.offline.put_back(&live.user, frames.into_iter().map(entry).collect());
-    rehome(&live.node, &live.tenant, vec![live.user.clone()]);
+    let entries: Vec<Entry> = frames.into_iter().map(entry).collect();
+    let oldest = entries.iter().map(|entry| entry.id).min().unwrap_or_default();
+    live.tenant.offline.put_back(&live.user, entries);
+    rehome(&live.node, &live.tenant, live.user.clone(), oldest);
 }
 
-/// Brings everything that is kept here for these users where it belongs, in the background.
-fn rehome(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
+/// Brings what is kept here for the user, from that frame on, where it belongs, in the background.
+fn rehome(node: &Arc<Node>, tenant: &Arc<Tenant>, user: Arc<str>, from: DeliveryId) {
     let (node, tenant) = (node.clone(), tenant.clone());
     if node.directory.standalone() {
-        return users.iter().for_each(|user| tenant.sessions.nudge(user));
+        return tenant.sessions.nudge(&user);
     }
+    node.pending.owe(&tenant.id, &user, node.members.homes(&tenant.id, &user).elsewhere, from);
     // On the control thread: a session may be ending together with its own thread.
-    node.control().spawn_fn(move || drop(actix_rt::spawn(async move { bring_home(&node, &tenant, &users).await })));
+    node.control().spawn_fn(move || drop(actix_rt::spawn(async move { bring_home(&node, &tenant, vec![user]).await })));
 }
 
-/// Brings what is kept here for these users to their homes, and tells them.
-async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) {
-    carry_home(node, tenant, users).await;
-    tell_or_mark(node, tenant, users.to_vec()).await;
-}
-
-/// Brings what is kept here for these users to their homes, and forgets it here once it is safe there.
-async fn carry_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) {
-    let mut items: Vec<Item> = Vec::new();
+/// Everything that is kept here for these users is to be brought to their homes (again).
+fn owe_all(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str>>) {
     for user in users {
-        items.extend(tenant.offline.entries(user).into_iter().map(|entry| (user.clone(), entry)));
+        node.pending.owe(&tenant.id, &user, node.members.homes(&tenant.id, &user).elsewhere, 0);
     }
-    let homes = homes_of(node, tenant, &items);
-    let mut answered = vec![0; items.len()];
+}
+
+/// Brings what waits here for these users to their homes, in the order of its ids, and then tells them. Who comes
+/// meanwhile with something newer for one of them waits until both are done.
+async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Untold {
+    let mut claims = node.pending.claim(&tenant.id, &users).await;
+    if !claims.is_empty() {
+        carry(node, tenant, &mut claims).await;
+    }
+    let mut untold = tell(node, tenant, users).await;
+    for claim in &claims {
+        untold.add_stuck(claim.user(), claim.taken(), &node.members.homes(&tenant.id, claim.user()).elsewhere);
+    }
+    untold
+}
+
+/// Brings frames to the homes that lack them, and forgets here what is safe there.
+async fn carry(node: &Arc<Node>, tenant: &Arc<Tenant>, claims: &mut [Claim<'_>]) {
+    let (mut items, mut to, mut by): (Vec<Item>, Vec<Vec<Arc<str>>>, Vec<usize>) = Default::default();
+    for (index, claim) in claims.iter_mut().enumerate() {
+        let user = claim.user().clone();
+        let homes = node.members.homes(&tenant.id, &user).elsewhere;
+        // Taken before the frames are looked at: what comes between is owed again.
+        claim.take();
+        let owed = owed_to(&homes, claim.taken());
+        for entry in tenant.offline.entries(&user) {
+            to.push(owed.iter().filter(|(_, from)| **from <= entry.id).map(|(home, _)| home.clone()).collect());
+            items.push((user.clone(), entry));
+            by.push(index);
+        }
+    }
     // What a home did not take is older than everything in its full buffer: dropped there, as here.
-    for (index, _) in place(node, tenant, &items, &homes).await {
-        answered[index] += 1;
+    let placed = place(node, tenant, &items, &to).await;
+    let mut failed = vec![Owed::default(); claims.len()];
+    let mut safe = vec![true; items.len()];
+    for (index, endpoint) in placed.silent {
+        safe[index] = false;
+        let oldest = failed[by[index]].entry(endpoint).or_insert(items[index].1.id);
+        *oldest = items[index].1.id.min(*oldest);
     }
-    for (index, (user, entry)) in items.iter().enumerate() {
+    for ((user, entry), _) in items.iter().zip(safe).filter(|(_, safe)| *safe) {
+        let homes = node.members.homes(&tenant.id, user);
         // Without any home nothing is safe anywhere but here.
-        let safe = answered[index] == homes[index].elsewhere.len() && homes[index].count() > 0;
-        if safe && !homes[index].here {
+        if !homes.here && !homes.elsewhere.is_empty() {
             tenant.offline.forget(user, &[entry.id]);
         }
-        if !safe {
-            node.pending.stray(&tenant.id, [user.clone()]);
-        }
     }
+    claims.iter_mut().zip(failed).for_each(|(claim, failed)| claim.brought(failed));
 }
 
-/// Asks the homes to keep frames, all peers at once; yields, each time a peer answered for a frame, its index and whether
-/// it was taken.
-async fn place(node: &Arc<Node>, tenant: &Tenant, items: &[Item], homes: &[Homes]) -> Vec<(usize, bool)> {
+/// What was owed to nodes that are no homes any more is owed to all that are.
+fn owed_to(homes: &[Arc<str>], owed: &Owed) -> Owed {
+    let gone = owed.iter().filter(|(endpoint, _)| !homes.contains(endpoint)).map(|(_, from)| *from).min();
+    let from = |home: &Arc<str>| owed.get(home).copied().into_iter().chain(gone).min();
+    homes.iter().filter_map(|home| Some((home.clone(), from(home)?))).collect()
+}
+
+/// What became of frames that were to be placed, by their indexes.
+#[derive(Default)]
+struct Placed {
+    /// Once for each peer that took the frame.
+    taken: Vec<usize>,
+    /// With each peer that gave no answer about the frame.
+    silent: Vec<(usize, Arc<str>)>,
+}
+
+/// Asks the peers at these endpoints, per frame, to keep them; all peers at once.
+async fn place(node: &Arc<Node>, tenant: &Tenant, items: &[Item], to: &[Vec<Arc<str>>]) -> Placed {
     let mut by_endpoint: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
-    for (index, homes) in homes.iter().enumerate() {
-        homes.elsewhere.iter().for_each(|endpoint| by_endpoint.entry(endpoint.clone()).or_default().push(index));
+    for (index, endpoints) in to.iter().enumerate() {
+        endpoints.iter().for_each(|endpoint| by_endpoint.entry(endpoint.clone()).or_default().push(index));
     }
-    let calls = by_endpoint.into_iter().map(|(endpoint, indexes)| async move {
-        let mut placed = Vec::new();
-        for indexes in calls_of(items, indexes) {
-            let now = clock_ms();
-            let kept = indexes.iter().map(|index| to_peer(&items[*index], now)).collect();
-            let call = PeerCall::Place { tenant: tenant.id.clone(), kept, view: node.members.digest() };
-            match node.router().call(&endpoint, call).await {
-                Ok(PeerAnswer::Placed(taken)) => placed.extend(indexes.into_iter().zip(taken)),
-                // Tenants come to the nodes one after the other.
-                Ok(PeerAnswer::NotServed) => break,
-                Ok(_) => {
+    let peers = by_endpoint.into_iter().map(|(endpoint, indexes)| place_at(node, tenant, items, endpoint, indexes));
+    let mut placed = Placed::default();
+    for at in join_all(peers).await {
+        placed.taken.extend(at.taken);
+        placed.silent.extend(at.silent);
+    }
+    tenant.offline.count_placed(placed.taken.len());
+    placed
+}
+
+async fn place_at(
+    node: &Arc<Node>,
+    tenant: &Tenant,
+    items: &[Item],
+    endpoint: Arc<str>,
+    indexes: Vec<usize>,
+) -> Placed {
+    let mut placed = Placed::default();
+    let mut calls = calls_of(items, indexes).into_iter();
+    for indexes in calls.by_ref() {
+        let now = clock_ms();
+        let kept = indexes.iter().map(|index| to_peer(&items[*index], now)).collect();
+        let call = PeerCall::Place { tenant: tenant.id.clone(), kept, view: node.members.digest() };
+        let answer = node.router().call(&endpoint, call).await;
+        if let Ok(PeerAnswer::Placed(taken)) = answer {
+            placed.taken.extend(indexes.into_iter().zip(taken).filter(|(_, taken)| *taken).map(|(index, _)| index));
+            continue;
+        }
+        match answer {
+            // Tenants come to the nodes one after the other.
+            Ok(PeerAnswer::NotServed) => {}
+            Ok(_) => node.members.forget(&endpoint),
+            Err(error) => {
+                tenant.offline.not_placed(&error, indexes.len());
+                // A node that leaves no longer hears who else has gone.
+                if node.draining() {
                     node.members.forget(&endpoint);
-                    break;
-                }
-                Err(error) => {
-                    tenant.offline.not_placed(&error, indexes.len());
-                    // A node that leaves no longer hears who else has gone.
-                    if node.draining() {
-                        node.members.forget(&endpoint);
-                    }
-                    break;
                 }
             }
         }
-        placed
-    });
-    let placed: Vec<(usize, bool)> = join_all(calls).await.into_iter().flatten().collect();
-    tenant.offline.count_placed(placed.iter().filter(|(_, taken)| *taken).count());
+        placed.silent.extend(indexes.into_iter().map(|index| (index, endpoint.clone())));
+        break;
+    }
+    placed.silent.extend(calls.flatten().map(|index| (index, endpoint.clone())));
     placed
 }
 
@@ -204,47 +297,56 @@ fn to_peer((user, entry): &Item, now_ms: u64) -> Kept {
     }
 }
 
-/// Before live messages go to these users on other nodes: those who may not know of older ones are told. Returns those
-/// who still may not, with the endpoints that could not be told: a live message must not overtake what waits there.
+/// Before live messages go to these users on other nodes: for whom something older waits, that is brought to the homes and
+/// told. Returns those who still may not know of it, with the endpoints that could not be told: a live message must not
+/// overtake what waits there.
 pub async fn unseen(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) -> Untold {
-    let unseen = node.pending.unseen_of(&tenant.id, users);
-    if unseen.is_empty() {
-        return Untold::default();
-    }
-    let names: Vec<Arc<str>> = unseen.iter().map(|((_, user), _)| user.clone()).collect();
-    // A session that is told looks at the homes: what is older must be there by then.
-    let strays = node.pending.take_strays_of(&tenant.id, &names);
-    carry_home(node, tenant, &strays).await;
-    let untold = tell(node, tenant, names).await;
-    node.pending.seen(unseen.into_iter().filter(|((_, user), _)| !untold.users.contains_key(user)));
-    untold
+    let waiting = node.pending.waiting_of(&tenant.id, users);
+    if waiting.is_empty() { Untold::default() } else { bring_home(node, tenant, waiting).await }
 }
 
-/// Users who could not be told that something is kept for them.
+/// Users who may not know of something that is kept for them.
 #[derive(Debug, Default)]
 pub struct Untold {
     /// Each with the endpoints that did not answer.
     users: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    /// Users of whom something older is only here: their sessions elsewhere were told, and may not come by it.
+    hidden: HashSet<Arc<str>>,
     /// The directory is away: there may be others.
     directory_away: bool,
 }
 
 impl Untold {
     pub fn at(&self, user: &str, endpoint: &str) -> bool {
-        self.users.get(user).is_some_and(|endpoints| endpoints.contains(endpoint))
+        self.hidden.contains(user) || self.users.get(user).is_some_and(|endpoints| endpoints.contains(endpoint))
+    }
+
+    /// These endpoints, of the user's homes elsewhere, still lack something older.
+    fn add_stuck(&mut self, user: &Arc<str>, lack: &Owed, homes: &[Arc<str>]) {
+        if lack.is_empty() {
+            return;
+        }
+        self.users.entry(user.clone()).or_default().extend(lack.keys().cloned());
+        if homes.iter().all(|home| lack.contains_key(home)) {
+            self.hidden.insert(user.clone());
+        }
     }
 }
 
-async fn tell_or_mark(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) {
-    let untold = tell(node, tenant, users).await;
+/// Tells these users that something is kept for them, and remembers who could not be told.
+async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Untold {
+    let marks = node.pending.marks_of(&tenant.id, &users);
+    let untold = nudge(node, tenant, users).await;
+    node.pending.seen(marks.into_iter().filter(|((_, user), _)| !untold.users.contains_key(user)));
     if !untold.users.is_empty() {
-        node.pending.mark(&tenant.id, untold.users.into_keys().collect());
+        node.pending.mark(&tenant.id, untold.users.keys().cloned());
     }
+    untold
 }
 
 /// Tells the sessions of these users, wherever they are, that something is kept for them. It closes the race between
 /// "nobody is there" and "just connected": the look comes after the frame was kept.
-async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Untold {
+async fn nudge(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Untold {
     users.iter().for_each(|user| tenant.sessions.nudge(user));
     let mut untold = Untold::default();
     if node.directory.standalone() || users.is_empty() {
@@ -286,7 +388,7 @@ async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> U
 
 /// Another node, which sees the cluster differently, had frames kept here: they are looked at again.
 pub fn doubt(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str>>) {
-    node.pending.stray(&tenant.id, users);
+    owe_all(node, tenant, users);
 }
 
 /// The cluster changed: the frames of users whose homes have changed with it are looked at again.
@@ -294,7 +396,7 @@ pub fn rehome_all(node: &Arc<Node>, before: &View) {
     for tenant in node.tenants().iter() {
         let mut users = tenant.offline.users();
         users.retain(|user| node.members.homes_changed(before, &tenant.id, user));
-        node.pending.stray(&tenant.id, users);
+        owe_all(node, &tenant, users);
     }
     retry(node);
 }
@@ -303,7 +405,8 @@ pub fn rehome_all(node: &Arc<Node>, before: &View) {
 pub async fn hand_over(node: &Arc<Node>) {
     for tenant in node.tenants().with_retired() {
         for users in tenant.offline.users().chunks(MOVE_USERS) {
-            bring_home(node, &tenant, users).await;
+            owe_all(node, &tenant, users.to_vec());
+            bring_home(node, &tenant, users.to_vec()).await;
         }
     }
 }
@@ -318,20 +421,25 @@ async fn retry_now(node: &Arc<Node>) {
     if !node.pending.begin_retry() {
         return;
     }
-    for (tenant, users) in by_tenant(node.pending.take_strays()) {
-        let Some(tenant) = node.tenants().get(&tenant) else { continue };
+    retry_for(node, node.pending.strays(), false).await;
+    retry_for(node, node.pending.unseen(), true).await;
+    node.pending.end_retry();
+}
+
+/// `only_to_tell`: nothing can be done for these users while the directory is away.
+async fn retry_for(node: &Arc<Node>, users: Vec<User>, only_to_tell: bool) {
+    for (id, users) in by_tenant(users) {
+        let Some(tenant) = node.tenants().get(&id) else {
+            // Should it come back, everything that is kept for it is looked at.
+            node.pending.forget(&id);
+            continue;
+        };
         for users in users.chunks(MOVE_USERS) {
-            bring_home(node, &tenant, users).await;
+            let untold = bring_home(node, &tenant, users.to_vec()).await;
+            if only_to_tell && untold.directory_away {
+                break;
+            }
             tokio::task::yield_now().await;
         }
     }
-    for (tenant, users) in by_tenant(node.pending.unseen()) {
-        let Some(tenant) = node.tenants().get(&tenant) else { continue };
-        for users in users.chunks(MOVE_USERS) {
-            if unseen(node, &tenant, users).await.directory_away {
-                break;
-            }
-        }
-    }
-    node.pending.end_retry();
 }

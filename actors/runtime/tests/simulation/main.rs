@@ -13,6 +13,8 @@ mod world;
 use std::time::Duration;
 
 use hooks::DENIED;
+use net::Flaky;
+use random::Random;
 use schedule::{PROFILES, Profile, Step};
 use world::{TENANT, World};
 
@@ -85,15 +87,54 @@ fn check_end(world: &mut World, profile: Profile) {
     }
 }
 
+/// Two nodes lose each other again and again while everybody talks, and find each other one direction first: what was
+/// kept meanwhile comes before what is sent then.
+async fn play_partings(seed: u64) -> Outcome {
+    let mut world = World::new(seed, Profile::Partings);
+    let mut random = Random::of(seed, "partings");
+    (0..schedule::USERS).for_each(|user| world.connect((user, 0), user as usize % 2));
+    world.pass(Duration::from_secs(2)).await;
+    for _ in 0..3 {
+        world.net.flaky(Flaky::default(), Flaky { delay_ms: random.below(40), ..Flaky::default() });
+        world.net.part(0, 1);
+        talk(&mut world, &mut random, 3_000).await;
+        let first = random.below(2) as usize;
+        world.net.reach(first, 1 - first);
+        talk(&mut world, &mut random, 2_000).await;
+        world.net.reach(1 - first, first);
+        talk(&mut world, &mut random, 4_000).await;
+    }
+    world.pass(SETTLE).await;
+    check_settled(&mut world);
+    check_end(&mut world, Profile::Partings);
+    world.books.check_order();
+    (std::mem::take(&mut world.books.wrong), std::mem::take(&mut world.books.diary))
+}
+
+/// For some time, at most `ms`.
+async fn talk(world: &mut World, random: &mut Random, ms: u64) {
+    let until = tokio::time::Instant::now() + Duration::from_millis(random.below(ms));
+    while tokio::time::Instant::now() < until {
+        let pick = random.below(schedule::USERS);
+        world.step(Step::Send { pick, to: (pick + 1) % 4, count: random.between(1, 3), bytes: 9 }).await;
+    }
+}
+
 fn run(seed: u64, profile: Profile) -> Outcome {
-    run_steps(seed, profile, schedule::draw(seed, profile))
+    match profile {
+        Profile::Partings => alone(move || play_partings(seed)),
+        _ => run_steps(seed, profile, schedule::draw(seed, profile)),
+    }
+}
+
+fn run_steps(seed: u64, profile: Profile, steps: Vec<Step>) -> Outcome {
+    alone(move || play(seed, profile, steps))
 }
 
 /// One run in a thread of its own, because nodes leave things behind in theirs.
-fn run_steps(seed: u64, profile: Profile, steps: Vec<Step>) -> Outcome {
+fn alone<F: Future<Output = Outcome>>(run: impl FnOnce() -> F + Send + 'static) -> Outcome {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let playing =
-        std::thread::spawn(move || actix_rt::System::with_tokio_rt(runtime).block_on(play(seed, profile, steps)));
+    let playing = std::thread::spawn(move || actix_rt::System::with_tokio_rt(runtime).block_on(run()));
     playing.join().unwrap_or_else(|_| (vec!["panicked".into()], Vec::new()))
 }
 
@@ -183,6 +224,11 @@ fn nodes_freeze() {
 #[test]
 fn everything_at_once() {
     check(Profile::All, 0..SEEDS);
+}
+
+#[test]
+fn order_is_kept_when_nodes_lose_and_find_each_other() {
+    check(Profile::Partings, 0..SEEDS / 2);
 }
 
 #[test]

@@ -101,6 +101,11 @@ impl Net {
         self.state().parted.extend([(a, b), (b, a)]);
     }
 
+    /// `from` reaches `to` again, whatever is true of the other direction.
+    pub fn reach(&self, from: Instance, to: Instance) {
+        self.state().parted.remove(&(from, to));
+    }
+
     pub fn freeze(&self, instance: Instance) {
         self.state().frozen.insert(instance);
     }

@@ -25,9 +25,11 @@ pub enum Profile {
     Freezes,
     /// Everything at once.
     All,
+    /// Two nodes lose and find each other while everybody talks.
+    Partings,
 }
 
-pub const PROFILES: [Profile; 8] = [
+pub const PROFILES: [Profile; 9] = [
     Profile::Calm,
     Profile::Moves,
     Profile::Drains,
@@ -36,6 +38,7 @@ pub const PROFILES: [Profile; 8] = [
     Profile::Links,
     Profile::Freezes,
     Profile::All,
+    Profile::Partings,
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +177,7 @@ fn client_trouble(random: &mut Random) -> Step {
 fn trouble(random: &mut Random, profile: Profile) -> Step {
     let pick = random.below(60);
     match profile {
-        Profile::Calm | Profile::Moves => client_trouble(random),
+        Profile::Calm | Profile::Moves | Profile::Partings => client_trouble(random),
         Profile::Drains => match random.below(10) {
             0..5 => Step::Drain { pick },
             _ => Step::Join { again: random.chance(500) },
