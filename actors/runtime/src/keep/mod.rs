@@ -78,15 +78,15 @@ async fn keep_first(node: &Arc<Node>, tenant: &Arc<Tenant>, items: Vec<Item>, vi
             copies[index] += 1;
         }
     }
-    for (index, endpoint) in placed.silent {
-        let (user, entry) = &items[index];
+    for (index, endpoint) in &placed.silent {
+        let (user, entry) = &items[*index];
         if tenant.offline.has(user) {
-            node.pending.owe(&tenant.id, user, [endpoint], entry.id);
+            node.pending.owe(&tenant.id, user, [endpoint.clone()], entry.id);
         }
     }
     let users: HashSet<Arc<str>> =
         items.iter().zip(&copies).filter(|(_, copies)| **copies > 0).map(|((user, _), _)| user.clone()).collect();
-    tell(node, tenant, users.into_iter().collect()).await;
+    tell(node, tenant, users.into_iter().collect(), &placed.silent_peers()).await;
     copies.into_iter().map(|copies| copies > 0).collect()
 }
 
@@ -154,18 +154,21 @@ fn owe_all(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str
 /// meanwhile with something newer for one of them waits until both are done.
 async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Untold {
     let mut claims = node.pending.claim(&tenant.id, &users).await;
-    if !claims.is_empty() {
-        carry(node, tenant, &mut claims).await;
-    }
-    let mut untold = tell(node, tenant, users).await;
-    for claim in &claims {
-        untold.add_stuck(claim.user(), claim.taken(), &node.members.homes(&tenant.id, claim.user()).elsewhere);
-    }
+    let silent = match claims.is_empty() {
+        true => HashSet::new(),
+        false => carry(node, tenant, &mut claims).await,
+    };
+    let mut untold = tell(node, tenant, users, &silent).await;
+    let hidden = |claim: &&Claim<'_>| {
+        let (lack, homes) = (claim.taken(), node.members.homes(&tenant.id, claim.user()).elsewhere);
+        !lack.is_empty() && homes.iter().all(|home| lack.contains_key(home))
+    };
+    untold.hidden.extend(claims.iter().filter(hidden).map(|claim| claim.user().clone()));
     untold
 }
 
-/// Brings frames to the homes that lack them, and forgets here what is safe there.
-async fn carry(node: &Arc<Node>, tenant: &Arc<Tenant>, claims: &mut [Claim<'_>]) {
+/// Brings frames to the homes that lack them, and forgets here what is safe there. Returns the endpoints without answer.
+async fn carry(node: &Arc<Node>, tenant: &Arc<Tenant>, claims: &mut [Claim<'_>]) -> HashSet<Arc<str>> {
     let (mut items, mut to, mut by): (Vec<Item>, Vec<Vec<Arc<str>>>, Vec<usize>) = Default::default();
     for (index, claim) in claims.iter_mut().enumerate() {
         let user = claim.user().clone();
@@ -183,6 +186,7 @@ async fn carry(node: &Arc<Node>, tenant: &Arc<Tenant>, claims: &mut [Claim<'_>])
     let placed = place(node, tenant, &items, &to).await;
     let mut failed = vec![Owed::default(); claims.len()];
     let mut safe = vec![true; items.len()];
+    let silent = placed.silent_peers();
     for (index, endpoint) in placed.silent {
         safe[index] = false;
         let oldest = failed[by[index]].entry(endpoint).or_insert(items[index].1.id);
@@ -196,6 +200,7 @@ async fn carry(node: &Arc<Node>, tenant: &Arc<Tenant>, claims: &mut [Claim<'_>])
         }
     }
     claims.iter_mut().zip(failed).for_each(|(claim, failed)| claim.brought(failed));
+    silent
 }
 
 /// What was owed to nodes that are no homes any more is owed to all that are.
@@ -212,6 +217,12 @@ struct Placed {
     taken: Vec<usize>,
     /// With each peer that gave no answer about the frame.
     silent: Vec<(usize, Arc<str>)>,
+}
+
+impl Placed {
+    fn silent_peers(&self) -> HashSet<Arc<str>> {
+        self.silent.iter().map(|(_, endpoint)| endpoint.clone()).collect()
+    }
 }
 
 /// Asks the peers at these endpoints, per frame, to keep them; all peers at once.
@@ -320,23 +331,13 @@ impl Untold {
     pub fn at(&self, user: &str, endpoint: &str) -> bool {
         self.hidden.contains(user) || self.users.get(user).is_some_and(|endpoints| endpoints.contains(endpoint))
     }
-
-    /// These endpoints, of the user's homes elsewhere, still lack something older.
-    fn add_stuck(&mut self, user: &Arc<str>, lack: &Owed, homes: &[Arc<str>]) {
-        if lack.is_empty() {
-            return;
-        }
-        self.users.entry(user.clone()).or_default().extend(lack.keys().cloned());
-        if homes.iter().all(|home| lack.contains_key(home)) {
-            self.hidden.insert(user.clone());
-        }
-    }
 }
 
-/// Tells these users that something is kept for them, and remembers who could not be told.
-async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Untold {
+/// Tells these users that something is kept for them, and remembers who could not be told. `silent`: peers that
+/// have just not answered; they cost one deadline, not two.
+async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>, silent: &HashSet<Arc<str>>) -> Untold {
     let marks = node.pending.marks_of(&tenant.id, &users);
-    let untold = nudge(node, tenant, users).await;
+    let untold = nudge(node, tenant, users, silent).await;
     node.pending.seen(marks.into_iter().filter(|((_, user), _)| !untold.users.contains_key(user)));
     if !untold.users.is_empty() {
         node.pending.mark(&tenant.id, untold.users.keys().cloned());
@@ -346,7 +347,7 @@ async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> U
 
 /// Tells the sessions of these users, wherever they are, that something is kept for them. It closes the race between
 /// "nobody is there" and "just connected": the look comes after the frame was kept.
-async fn nudge(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Untold {
+async fn nudge(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>, silent: &HashSet<Arc<str>>) -> Untold {
     users.iter().for_each(|user| tenant.sessions.nudge(user));
     let mut untold = Untold::default();
     if node.directory.standalone() || users.is_empty() {
@@ -362,8 +363,8 @@ async fn nudge(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> 
     let mut by_endpoint: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
     for (user, routes) in users.iter().zip(routes.unwrap_or_default()) {
         for route in routes.iter() {
-            if node.members.is_dead(&route.at) {
-                // Until its entries are removed it may come back with them.
+            // Until the entries of a dead node are removed it may come back with them.
+            if node.members.is_dead(&route.at) || silent.contains(&route.at.endpoint) {
                 untold.users.entry(user.clone()).or_default().insert(route.at.endpoint.clone());
                 continue;
             }
