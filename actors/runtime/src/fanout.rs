@@ -199,9 +199,8 @@ impl<'a> Fanout<'a> {
 
     /// Devices whose node did not take the message, while another device of the user got it.
     fn missing(&self, user: &str, routes: &[Route]) -> Vec<Arc<str>> {
-        let closed =
-            |route: &&Route| self.silent.contains(&route.at.endpoint) || self.untold.at(user, &route.at.endpoint);
-        routes.iter().filter(closed).map(|route| route.device.clone()).collect()
+        let closed = |endpoint| self.silent.contains(endpoint) || self.untold.at(user, endpoint, routes);
+        routes.iter().filter(|route| closed(&route.at.endpoint)).map(|route| route.device.clone()).collect()
     }
 
     /// Hands the frame to the sessions of this node; sessions reached per user.
@@ -223,7 +222,7 @@ impl<'a> Fanout<'a> {
     async fn forward(&mut self, users: &[Arc<str>], routes: &[Arc<[Route]>], indexes: &[usize], reached: &mut [u32]) {
         let mut by_peer: BTreeMap<(Arc<str>, Arc<str>, bool), Vec<usize>> = BTreeMap::new();
         for (index, route) in indexes.iter().flat_map(|index| routes[*index].iter().map(move |route| (*index, route))) {
-            if self.untold.at(&users[index], &route.at.endpoint) {
+            if self.untold.at(&users[index], &route.at.endpoint, &routes[index]) {
                 continue;
             }
             let shared = reached[index] > 0 || routes[index].iter().any(|other| other.at.node != route.at.node);

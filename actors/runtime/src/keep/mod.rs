@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use mics_domain::delivery::{DeliveryId, Kept};
 use mics_domain::offline::Entry;
-use mics_domain::ports::{PeerAnswer, PeerCall};
+use mics_domain::ports::{PeerAnswer, PeerCall, Route};
 
 use crate::members::{Homes, View};
 use crate::node::{Node, clock_ms};
@@ -154,21 +154,47 @@ fn owe_all(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str
 /// meanwhile with something newer for one of them waits until both are done.
 async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>) -> Untold {
     let mut claims = node.pending.claim(&tenant.id, &users).await;
-    let silent = match claims.is_empty() {
-        true => HashSet::new(),
+    let carried = match claims.is_empty() {
+        true => Carried::default(),
         false => carry(node, tenant, &mut claims).await,
     };
-    let mut untold = tell(node, tenant, users, &silent).await;
-    let hidden = |claim: &&Claim<'_>| {
-        let (lack, homes) = (claim.taken(), node.members.homes(&tenant.id, claim.user()).elsewhere);
-        !lack.is_empty() && homes.iter().all(|home| lack.contains_key(home))
-    };
-    untold.hidden.extend(claims.iter().filter(hidden).map(|claim| claim.user().clone()));
-    untold
+    Untold { hidden: carried.hidden, ..tell(node, tenant, users, &carried.silent).await }
 }
 
-/// Brings frames to the homes that lack them, and forgets here what is safe there. Returns the endpoints without answer.
-async fn carry(node: &Arc<Node>, tenant: &Arc<Tenant>, claims: &mut [Claim<'_>]) -> HashSet<Arc<str>> {
+/// What came of an attempt to bring frames to their homes.
+#[derive(Default)]
+struct Carried {
+    /// Endpoints that gave no answer.
+    silent: HashSet<Arc<str>>,
+    /// Users with frames that no home elsewhere has, and whom these are for.
+    hidden: HashMap<Arc<str>, Devices>,
+}
+
+/// Devices of a user.
+#[derive(Debug)]
+enum Devices {
+    All,
+    These(HashSet<Arc<str>>),
+}
+
+impl Devices {
+    fn add(&mut self, entry: &Entry) {
+        match self {
+            Devices::These(devices) if !entry.devices.is_empty() => devices.extend(entry.devices.iter().cloned()),
+            _ => *self = Devices::All,
+        }
+    }
+
+    fn have(&self, device: &str) -> bool {
+        match self {
+            Devices::All => true,
+            Devices::These(devices) => devices.contains(device),
+        }
+    }
+}
+
+/// Brings frames to the homes that lack them, and forgets here what is safe there.
+async fn carry(node: &Arc<Node>, tenant: &Arc<Tenant>, claims: &mut [Claim<'_>]) -> Carried {
     let (mut items, mut to, mut by): (Vec<Item>, Vec<Vec<Arc<str>>>, Vec<usize>) = Default::default();
     for (index, claim) in claims.iter_mut().enumerate() {
         let user = claim.user().clone();
@@ -185,22 +211,24 @@ async fn carry(node: &Arc<Node>, tenant: &Arc<Tenant>, claims: &mut [Claim<'_>])
     // What a home did not take is older than everything in its full buffer: dropped there, as here.
     let placed = place(node, tenant, &items, &to).await;
     let mut failed = vec![Owed::default(); claims.len()];
-    let mut safe = vec![true; items.len()];
-    let silent = placed.silent_peers();
+    let mut lacking = vec![0; items.len()];
+    let mut carried = Carried { silent: placed.silent_peers(), ..Carried::default() };
     for (index, endpoint) in placed.silent {
-        safe[index] = false;
+        lacking[index] += 1;
         let oldest = failed[by[index]].entry(endpoint).or_insert(items[index].1.id);
         *oldest = items[index].1.id.min(*oldest);
     }
-    for ((user, entry), _) in items.iter().zip(safe).filter(|(_, safe)| *safe) {
+    for ((user, entry), lacking) in items.iter().zip(lacking) {
         let homes = node.members.homes(&tenant.id, user);
         // Without any home nothing is safe anywhere but here.
-        if !homes.here && !homes.elsewhere.is_empty() {
+        if lacking == 0 && !homes.here && !homes.elsewhere.is_empty() {
             tenant.offline.forget(user, &[entry.id]);
+        } else if lacking > 0 && lacking >= homes.elsewhere.len() {
+            carried.hidden.entry(user.clone()).or_insert_with(|| Devices::These(HashSet::new())).add(entry);
         }
     }
     claims.iter_mut().zip(failed).for_each(|(claim, failed)| claim.brought(failed));
-    silent
+    carried
 }
 
 /// What was owed to nodes that are no homes any more is owed to all that are.
@@ -321,15 +349,18 @@ pub async fn unseen(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) 
 pub struct Untold {
     /// Each with the endpoints that did not answer.
     users: HashMap<Arc<str>, HashSet<Arc<str>>>,
-    /// Users of whom something older is only here: their sessions elsewhere were told, and may not come by it.
-    hidden: HashSet<Arc<str>>,
+    /// Users of whom something older is only here: these devices elsewhere may not come by it, though they were told.
+    hidden: HashMap<Arc<str>, Devices>,
     /// The directory is away: there may be others.
     directory_away: bool,
 }
 
 impl Untold {
-    pub fn at(&self, user: &str, endpoint: &str) -> bool {
-        self.hidden.contains(user) || self.users.get(user).is_some_and(|endpoints| endpoints.contains(endpoint))
+    /// `routes`: the user's.
+    pub fn at(&self, user: &str, endpoint: &str, routes: &[Route]) -> bool {
+        let there = || routes.iter().filter(|route| *route.at.endpoint == *endpoint);
+        self.users.get(user).is_some_and(|endpoints| endpoints.contains(endpoint))
+            || self.hidden.get(user).is_some_and(|devices| there().any(|route| devices.have(&route.device)))
     }
 }
 
