@@ -63,7 +63,10 @@ impl Job {
 
     /// The caller may be gone; then nobody hears the answer.
     fn fail(self, error: LinkError, code: Code) {
-        self.pass.failure(code);
+        match code {
+            Code::Unauthenticated => self.pass.refused(code),
+            _ => self.pass.failure(code),
+        }
         let _ = self.answer.send(Err(error));
     }
 

@@ -64,6 +64,7 @@ pub(super) fn link_error(status: &Status) -> LinkError {
     let text = || format!("{:?}: {}", status.code(), status.message());
     match status.code() {
         Code::DeadlineExceeded => LinkError::Deadline,
+        Code::Unauthenticated => LinkError::Unauthenticated,
         code if may_pass(code) => LinkError::Unavailable(text()),
         _ => LinkError::Refused(text()),
     }
@@ -76,7 +77,7 @@ struct Line {
 }
 
 pub(super) struct Peer {
-    endpoint: Arc<str>,
+    pub endpoint: Arc<str>,
     target: Endpoint,
     token: ShowToken,
     pub max_message_bytes: usize,
@@ -196,10 +197,10 @@ fn client(target: &Endpoint, token: &ShowToken, max_message_bytes: usize) -> Cli
         .max_encoding_message_size(max_message_bytes)
 }
 
-/// A forward that was admitted. Ends in exactly one of [`Pass::success`] and [`Pass::failure`]; dropped, it never
-/// happened.
+/// A forward that was admitted. Ends in exactly one of [`Pass::success`], [`Pass::failure`] and [`Pass::refused`];
+/// dropped, it never happened.
 pub(super) struct Pass {
-    peer: Arc<Peer>,
+    pub peer: Arc<Peer>,
     admit: Admit,
     bytes: usize,
     spent: bool,
@@ -225,6 +226,11 @@ impl Pass {
         self.spent = true;
         self.peer.counters.forward_failures.add(code);
         self.peer.failed(self.admit, code);
+    }
+
+    /// The peer answered, and said no: nothing for the breaker, which would only hide why.
+    pub fn refused(self, code: Code) {
+        self.peer.counters.forward_failures.add(code);
     }
 }
 

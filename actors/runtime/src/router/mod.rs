@@ -45,6 +45,7 @@ pub fn status(error: &LinkError) -> &'static str {
     match error {
         LinkError::Unavailable(_) | LinkError::CircuitOpen => "Unavailable",
         LinkError::Deadline => "DeadlineExceeded",
+        LinkError::Unauthenticated => "Unauthenticated",
         LinkError::Refused(_) => "Unknown",
     }
 }
