@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mics_actors::quiet::Quiet;
 use mics_domain::breaker::{Admit, Breaker, BreakerPolicy};
 use mics_domain::ports::LinkError;
 use mics_proto::node::node_gateway_client::NodeGatewayClient;
@@ -18,6 +19,7 @@ use tonic::{Code, Request, Status};
 
 use super::counts::Counters;
 use super::link::LinkSettings;
+use super::told::About;
 use super::{CONNECTION_WINDOW, STREAM_WINDOW, TOKEN_HEADER};
 
 /// A dead connection is noticed after about this long plus [`KEEP_ALIVE_ANSWER`], if nothing else notices it.
@@ -91,6 +93,8 @@ pub(super) struct Peer {
     pub deadline: Duration,
     pub calls: Arc<Semaphore>,
     pub counters: Arc<Counters>,
+    /// What the log has about this peer.
+    pub told: Quiet<(About, i32)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -129,6 +133,7 @@ impl Peer {
             deadline: settings.deadline,
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
             counters,
+            told: Quiet::default(),
         })
     }
 
