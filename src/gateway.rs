@@ -127,7 +127,7 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
     let grpc_late = Arc::new(Late::default());
     let grpc = node_server(config, &grpc_late, &metrics).map_err(other)?;
     let kafka = kafka(config, &metrics)?;
-    let directory = directory(config)?;
+    let directory = directory(config, &metrics)?;
     let traces = config.traces.as_ref().map(|traces| Traces::start(traces, &config.node_id)).transpose();
     let traces = traces.map_err(other)?.map(Arc::new);
     let alone = directory.standalone();
@@ -225,11 +225,11 @@ fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
     Arc::new(HttpHooks::new(settings))
 }
 
-fn directory(config: &GatewayConfig) -> Result<Arc<dyn Directory>, StartError> {
+fn directory(config: &GatewayConfig, metrics: &Metrics) -> Result<Arc<dyn Directory>, StartError> {
     let Some(connection) = &config.redis_connection else { return Ok(Arc::new(MemoryDirectory::standalone())) };
     let mistakes = |mistakes: crate::redis::RedisMistakes| StartError::Redis(mistakes.to_string());
     let parsed = RedisConfig::parse(connection.expose()).map_err(mistakes)?;
-    Ok(Arc::new(RedisDirectory::new(&parsed).map_err(mistakes)?))
+    Ok(Arc::new(RedisDirectory::new(&parsed, metrics).map_err(mistakes)?))
 }
 
 fn kafka(config: &GatewayConfig, metrics: &Metrics) -> Result<Option<Arc<KafkaSink>>, StartError> {

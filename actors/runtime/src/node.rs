@@ -137,7 +137,7 @@ impl Node {
             let node = Node {
                 id,
                 members: Members::new(me.clone()),
-                routes: RouteCache::new(settings.route_cache_ttl, settings.route_cache_bytes),
+                routes: RouteCache::new(settings.route_cache_ttl, settings.route_cache_bytes, &metrics),
                 pending: Pending::default(),
                 settings,
                 metrics,
