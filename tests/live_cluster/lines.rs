@@ -76,3 +76,19 @@ async fn a_dead_peer_is_told_of_but_not_for_each_message() {
         assert!(line["MsgId"].as_str().is_some_and(|id| id.starts_with("m-")), "{line}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_with_one_endpoint_both_say_so() {
+    if redis_is_missing("two_nodes_with_one_endpoint_both_say_so") {
+        return;
+    }
+    let endpoint = "http://127.0.0.1:9";
+    let mut cluster = Cluster::with(2, |plan| plan.set("PUBLIC_ENDPOINT", endpoint)).await;
+    for (number, other) in [(0, "node-2"), (1, "node-1")] {
+        let node = &mut cluster.nodes[number];
+        wait("the node speaks of the other", || !lines(node, "public_endpoint_shared").is_empty()).await;
+        let line = &lines(node, "public_endpoint_shared")[0];
+        assert_eq!((&line["Level"], &line["node"]), (&"Error".into(), &node.id.as_str().into()), "{line}");
+        assert_eq!((&line["other"], &line["endpoint"]), (&other.into(), &endpoint.into()), "{line}");
+    }
+}
