@@ -161,7 +161,7 @@ async fn a_node_whose_broker_collector_peer_and_client_hang_leaves_in_time() {
     let (broker, collector) = (mute(), mute());
     let at = |listener: &std::net::TcpListener| listener.local_addr().expect("an address").to_string();
     let mut cluster = Cluster::with(2, |plan| {
-        plan.set("DRAIN_TIMEOUT_SECONDS", 6);
+        plan.set("DRAIN_TIMEOUT_SECONDS", 4);
         plan.set("KAFKA__BOOTSTRAP_SERVERS", at(&broker));
         plan.set("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", at(&collector)));
         plan.set("OTEL_TRACES_SAMPLER_ARG", 1);
@@ -177,6 +177,6 @@ async fn a_node_whose_broker_collector_peer_and_client_hang_leaves_in_time() {
     let (code, took) = cluster.nodes[0].stop().await;
     eprintln!("left after {took:?}");
     assert_eq!((code, alice.closed().await), (0, 4200));
-    assert!(took < Duration::from_secs(6) + ENDING, "{took:?} to leave within 6 s");
+    assert!(took < Duration::from_secs(4) + ENDING, "{took:?} to leave within 4 s");
     drop(rude);
 }
