@@ -18,6 +18,7 @@ use mics_domain::policy::HookDefaults;
 use mics_domain::ports::{Directory, EventSink, Hooks, PeerAnswer, PeerCall, PeerLink};
 use mics_domain::tenant::Secret;
 use mics_domain::trace::NoTraces;
+use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{Admin, AdminSettings};
 use crate::config::{DedupMode, GatewayConfig, Mode, Source};
@@ -36,8 +37,8 @@ use crate::traces::Traces;
 const DEV_EVENTS: usize = 1_000;
 /// Descriptors left for everything but client sockets.
 const SPARE_DESCRIPTORS: u64 = 256;
-/// How long events may be flushed at the end.
-const FLUSH: Duration = Duration::from_secs(5);
+/// How long other nodes may finish what they ask at the end.
+const LAST_CALLS: Duration = Duration::from_secs(1);
 /// How long one try to publish an event may take.
 const EVENT_TRY: Duration = Duration::from_secs(10);
 /// Room in an event for ids beside the body.
@@ -80,23 +81,31 @@ pub struct Running {
 }
 
 impl Running {
-    /// Leaves: not ready, sessions asked to go, then the listener, then what is still to be told.
+    /// Leaves: not ready, sessions asked to go, then the listener, then what is still to be told. All of it within the drain
+    /// time: who needs less than its part leaves the rest to those who come after.
     pub async fn stop(self) {
+        let deadline = Instant::now() + self.node.settings.drain_timeout;
+        let left = || deadline.saturating_duration_since(Instant::now());
         self.node.drain().await;
-        self.server.stop(false).await;
+        let _ = timeout_at(deadline, self.server.stop(false)).await;
         if let Some(grpc) = self.grpc {
-            grpc.stop(Duration::from_secs(1)).await;
+            grpc.stop(LAST_CALLS.min(left() / 4)).await;
         }
-        if let Some(kafka) = self.kafka {
-            let lost = kafka.close(FLUSH).await;
-            if lost > 0 {
-                tracing::error!(lost, "events_lost_at_shutdown");
-            }
-        }
-        if let Some(traces) = self.traces {
-            let _ = actix_rt::task::spawn_blocking(move || traces.finish()).await;
-        }
+        tokio::join!(flush(self.kafka, left()), finish(self.traces, left()));
     }
+}
+
+async fn flush(kafka: Option<Arc<KafkaSink>>, time: Duration) {
+    let Some(kafka) = kafka else { return };
+    let lost = kafka.close(time).await;
+    if lost > 0 {
+        tracing::error!(lost, "events_lost_at_shutdown");
+    }
+}
+
+async fn finish(traces: Option<Arc<Traces>>, time: Duration) {
+    let Some(traces) = traces else { return };
+    let _ = actix_rt::task::spawn_blocking(move || traces.finish(time)).await;
 }
 
 fn listen(setting: &'static str, address: IpAddr, port: u16) -> Result<TcpListener, StartError> {
@@ -118,7 +127,7 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
     let grpc_late = Arc::new(Late::default());
     let grpc = node_server(config, &grpc_late, &metrics).map_err(other)?;
     let kafka = kafka(config, &metrics)?;
-    let directory = directory(config)?;
+    let directory = directory(config, &metrics)?;
     let traces = config.traces.as_ref().map(|traces| Traces::start(traces, &config.node_id)).transpose();
     let traces = traces.map_err(other)?.map(Arc::new);
     let alone = directory.standalone();
@@ -216,11 +225,11 @@ fn hooks(config: &GatewayConfig, mode: Mode) -> Arc<dyn Hooks> {
     Arc::new(HttpHooks::new(settings))
 }
 
-fn directory(config: &GatewayConfig) -> Result<Arc<dyn Directory>, StartError> {
+fn directory(config: &GatewayConfig, metrics: &Metrics) -> Result<Arc<dyn Directory>, StartError> {
     let Some(connection) = &config.redis_connection else { return Ok(Arc::new(MemoryDirectory::standalone())) };
     let mistakes = |mistakes: crate::redis::RedisMistakes| StartError::Redis(mistakes.to_string());
     let parsed = RedisConfig::parse(connection.expose()).map_err(mistakes)?;
-    Ok(Arc::new(RedisDirectory::new(&parsed).map_err(mistakes)?))
+    Ok(Arc::new(RedisDirectory::new(&parsed, metrics).map_err(mistakes)?))
 }
 
 fn kafka(config: &GatewayConfig, metrics: &Metrics) -> Result<Option<Arc<KafkaSink>>, StartError> {

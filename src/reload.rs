@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mics_actors::node::Node;
+use mics_actors::node::{Node, unix_ms};
 use mics_actors::tenant::TenantChange;
 use tokio::sync::Mutex;
 
@@ -108,8 +108,7 @@ fn note(node: &Node, good: bool) {
     let metrics = &node.metrics;
     metrics.config_last_reload_successful.with_label_values::<&str>(&[]).set(i64::from(good));
     if good {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        metrics.config_last_reload_success_timestamp_seconds.with_label_values::<&str>(&[]).set(now.as_secs() as i64);
+        metrics.config_last_reload_success_timestamp_seconds.with_label_values::<&str>(&[]).set(unix_ms() / 1000);
     }
 }
 

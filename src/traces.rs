@@ -54,9 +54,9 @@ impl Traces {
         self.sample_below == u64::MAX || rand::random::<u64>() < self.sample_below
     }
 
-    /// Sends what is left; waits for the collector as long as one batch may take.
-    pub fn finish(&self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(EXPORT) {
+    /// Sends what is left; waits for the collector for at most `time`.
+    pub fn finish(&self, time: Duration) {
+        if let Err(error) = self.provider.shutdown_with_timeout(time) {
             tracing::warn!(%error, "traces_lost_at_shutdown");
         }
     }

@@ -13,6 +13,8 @@ mod crash;
 mod frozen;
 #[path = "live_cluster/limits.rs"]
 mod limits;
+#[path = "live_cluster/lines.rs"]
+mod lines;
 #[path = "live_cluster/partition.rs"]
 mod partition;
 #[path = "live_cluster/privacy.rs"]

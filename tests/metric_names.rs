@@ -279,6 +279,31 @@ fn a_scrape_shows_names_kinds_help_and_labels_of_the_contract() {
     assert!(unseen.is_subset(&excused), "no series: {:?}", unseen.difference(&excused));
 }
 
+/// The specification asks for the values of limits and for bytes, the contract has no names for them.
+#[test]
+fn a_scrape_shows_limits_in_force_and_bytes_of_each_tenant() {
+    let gateway = traffic();
+    let figure = |series: &str| {
+        let (_, text) = gateway.get("/metrics");
+        text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok())
+    };
+    let limit =
+        |tenant: &str, limit: &str| figure(&format!("mics_tenant_limit{{limit=\"{limit}\",tenant=\"{tenant}\"}}"));
+    wait_until("limits are told", || limit("t1", "user_max_connections") == Some(1.0));
+    assert!(limit("t1", "tenant_max_message_qps").is_some() && limit("t1", "tenant_max_connections").is_some());
+    let bytes = |direction: &str| figure(&format!("mics_ws_{direction}_bytes_total{{tenant=\"t1\"}}")).unwrap_or(0.0);
+    let (received, sent) = (bytes("received"), bytes("sent"));
+    assert!(received > 100.0 && sent > 100.0, "{received} and {sent} bytes");
+    let mut u = gateway.connect("t1", "late", "d");
+    let message = single("20", "x", &[b'x'; 90]);
+    let length = prost::Message::encoded_len(&message) as f64;
+    u.say(message);
+    // The message inside a client frame: a tag and a length more.
+    let grown = bytes("received") - received;
+    assert!((length + 2.0..length + 20.0).contains(&grown), "{grown} bytes for a message of {length}");
+    wait_until("the ack is counted", || bytes("sent") > sent);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_scrape_shows_the_process_under_the_usual_names() {

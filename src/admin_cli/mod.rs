@@ -5,10 +5,11 @@ mod text;
 
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use awc::http::Method;
 use base64::Engine as _;
+use mics_actors::node::unix_ms;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -107,16 +108,15 @@ fn segment(id: &str) -> impl std::fmt::Display + '_ {
     utf8_percent_encode(id, SEGMENT)
 }
 
-fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// True when all of it was done.
 async fn carry_out(client: &Client, options: &Options) -> Result<bool, String> {
     let (method, path, body) = request(&options.command)?;
     let answer = client.ask(method, &path, body.as_ref()).await?;
-    let shown = if options.json { format!("{answer}\n") } else { text::show(&options.command, &answer, unix_ms()) };
+    let shown = if options.json {
+        format!("{answer}\n")
+    } else {
+        text::show(&options.command, &answer, unix_ms().unsigned_abs())
+    };
     let _ = std::io::stdout().write_all(shown.as_bytes());
     match options.command {
         Command::Kick { .. } => Ok(answer["complete"] == true),

@@ -203,7 +203,7 @@ pub const VARS: &[Var] = &[
     var(Area::Cluster, "CLUSTER_GRPC_TOKEN", Kind::Secret, "", "", "Shared token that node gRPC demands; unset = open. Secret."),
     var(Area::Cluster, "GRPC_BREAKER_FAILURE_THRESHOLD", int(1, 100), "5", "failures", "Failures in a row that open the circuit to a peer node."),
     var(Area::Cluster, "GRPC_BREAKER_OPEN_MS", int(0, 60_000), "5000", "ms", "How long the circuit to a peer stays open before one probe."),
-    var(Area::Cluster, "DRAIN_TIMEOUT_SECONDS", int(0, 600), "10", "s", "Time for an orderly stop; 0 = everything is closed at once."),
+    var(Area::Cluster, "DRAIN_TIMEOUT_SECONDS", int(0, 600), "10", "s", "Time for an orderly stop, from the signal to the end of the process. A quarter of it, 5 s at most, is kept for the last events and traces. 0 = everything is closed at once, events that wait are lost."),
     var(Area::Cluster, "ADMISSION_UNREGISTER_RETRY_QUEUE_CAPACITY", int(1, MILLION), "50000", "sessions", "Most sessions whose removal from Redis waits for another attempt."),
     var(Area::Cluster, "ADMISSION_UNREGISTER_RETRY_MAX_ATTEMPTS", int(1, 10), "3", "attempts", "Attempts per removal."),
     var(Area::Cluster, "ADMISSION_UNREGISTER_RETRY_BACKOFF_MS", int(0, 10_000), "50", "ms", "Pause before another attempt."),

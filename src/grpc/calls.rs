@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use super::counts::Counters;
 use super::peer::{CallPass, Client, PAUSE, Peer, link_error, may_pass};
 use super::report;
+use super::told::Buffered;
 use super::wire::{self, CallRequest};
 
 /// From here on a `Place` is large, and has [`LARGE_TIMES`] the time.
@@ -38,6 +39,7 @@ pub(super) fn start(
     let peer = peer.clone();
     Ok(runtime.spawn(async move {
         let _permit = permit;
+        let buffered = Buffered::of(&call);
         let answer = match call {
             PeerCall::Place { tenant, kept, view } => place(&peer, tenant, kept, view).await,
             call => within_deadline(&peer, call).await,
@@ -49,6 +51,9 @@ pub(super) fn start(
         }
         answer.map_err(|status| {
             peer.counters.call_failures.add(status.code());
+            if let Some(buffered) = buffered {
+                buffered.failed(&peer, status.code());
+            }
             link_error(&status)
         })
     }))

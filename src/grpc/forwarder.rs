@@ -21,6 +21,7 @@ use tonic::{Code, Status};
 
 use super::counts::Counters;
 use super::peer::{Client, PAUSE, Pass, Peer, link_error, may_pass};
+use super::told;
 
 /// Forwards that were taken and not answered; more wait in the queue.
 const MAX_PENDING: usize = 4096;
@@ -63,7 +64,11 @@ impl Job {
 
     /// The caller may be gone; then nobody hears the answer.
     fn fail(self, error: LinkError, code: Code) {
-        self.pass.failure(code);
+        told::failure(&self.pass.peer, &self.forward, self.tries, code);
+        match code {
+            Code::Unauthenticated => self.pass.refused(code),
+            _ => self.pass.failure(code),
+        }
         let _ = self.answer.send(Err(error));
     }
 
@@ -132,6 +137,9 @@ impl Pending {
     fn fail_spent(&mut self, status: &Status) {
         let (spent, again) = std::mem::take(&mut self.jobs).into_iter().partition(|(_, job)| job.tries >= ATTEMPTS);
         self.jobs = again;
+        if let Some((_, first)) = self.jobs.first_key_value().filter(|(_, job)| job.tries > 0) {
+            told::retry(&first.pass.peer, &first.forward, first.tries, status.code());
+        }
         BTreeMap::into_values(spent).for_each(|job| job.fail_with(status));
     }
 

@@ -9,6 +9,7 @@ mod peer;
 mod report;
 mod server;
 mod service;
+mod told;
 mod wire;
 
 pub use counts::LinkCounts;

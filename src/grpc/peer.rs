@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mics_actors::quiet::Quiet;
 use mics_domain::breaker::{Admit, Breaker, BreakerPolicy};
 use mics_domain::ports::LinkError;
 use mics_proto::node::node_gateway_client::NodeGatewayClient;
@@ -18,6 +19,7 @@ use tonic::{Code, Request, Status};
 
 use super::counts::Counters;
 use super::link::LinkSettings;
+use super::told::About;
 use super::{CONNECTION_WINDOW, STREAM_WINDOW, TOKEN_HEADER};
 
 /// A dead connection is noticed after about this long plus [`KEEP_ALIVE_ANSWER`], if nothing else notices it.
@@ -64,6 +66,7 @@ pub(super) fn link_error(status: &Status) -> LinkError {
     let text = || format!("{:?}: {}", status.code(), status.message());
     match status.code() {
         Code::DeadlineExceeded => LinkError::Deadline,
+        Code::Unauthenticated => LinkError::Unauthenticated,
         code if may_pass(code) => LinkError::Unavailable(text()),
         _ => LinkError::Refused(text()),
     }
@@ -76,7 +79,7 @@ struct Line {
 }
 
 pub(super) struct Peer {
-    endpoint: Arc<str>,
+    pub endpoint: Arc<str>,
     target: Endpoint,
     token: ShowToken,
     pub max_message_bytes: usize,
@@ -90,6 +93,8 @@ pub(super) struct Peer {
     pub deadline: Duration,
     pub calls: Arc<Semaphore>,
     pub counters: Arc<Counters>,
+    /// What the log has about this peer.
+    pub told: Quiet<(About, i32)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -128,6 +133,7 @@ impl Peer {
             deadline: settings.deadline,
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
             counters,
+            told: Quiet::default(),
         })
     }
 
@@ -196,10 +202,10 @@ fn client(target: &Endpoint, token: &ShowToken, max_message_bytes: usize) -> Cli
         .max_encoding_message_size(max_message_bytes)
 }
 
-/// A forward that was admitted. Ends in exactly one of [`Pass::success`] and [`Pass::failure`]; dropped, it never
-/// happened.
+/// A forward that was admitted. Ends in exactly one of [`Pass::success`], [`Pass::failure`] and [`Pass::refused`];
+/// dropped, it never happened.
 pub(super) struct Pass {
-    peer: Arc<Peer>,
+    pub peer: Arc<Peer>,
     admit: Admit,
     bytes: usize,
     spent: bool,
@@ -225,6 +231,11 @@ impl Pass {
         self.spent = true;
         self.peer.counters.forward_failures.add(code);
         self.peer.failed(self.admit, code);
+    }
+
+    /// The peer answered, and said no: nothing for the breaker, which would only hide why.
+    pub fn refused(self, code: Code) {
+        self.peer.counters.forward_failures.add(code);
     }
 }
 

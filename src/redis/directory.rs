@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use mics_actors::metrics::Metrics;
 use mics_domain::ports::{
     Announced, ConnectionLimits, Directory, DirectoryDown, Lease, LocalFuture, Peer, Registered, Renewed, Route,
     RouteWatcher,
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use super::connection::{RedisConfig, RedisMistakes};
 use super::entries::Entries;
 use super::exchange::Exchange;
+use super::figures::{Figures, Op};
 use super::{nodes, watching};
 use crate::background::Background;
 
@@ -29,6 +31,7 @@ pub struct RedisDirectory {
     config: RedisConfig,
     entries: Entries,
     background: Background,
+    figures: Arc<Figures>,
     registrations: Arc<Semaphore>,
     _links: JoinSet<()>,
     watching: Mutex<JoinSet<()>>,
@@ -36,7 +39,7 @@ pub struct RedisDirectory {
 
 impl RedisDirectory {
     /// A node starts without Redis and finds it when it is there. Errors name what this build or this machine cannot do.
-    pub fn new(config: &RedisConfig) -> Result<Self, RedisMistakes> {
+    pub fn new(config: &RedisConfig, metrics: &Metrics) -> Result<Self, RedisMistakes> {
         config.listening()?;
         let background = Background::start("mics-redis", 1);
         let background = background.map_err(|error| RedisMistakes(vec![error.to_string()]))?;
@@ -45,6 +48,7 @@ impl RedisDirectory {
             config: config.clone(),
             entries: Entries::new(exchange),
             background,
+            figures: Arc::new(Figures::new(metrics)),
             registrations: Arc::new(Semaphore::new(REGISTRATIONS)),
             _links: links,
             watching: Mutex::default(),
@@ -67,6 +71,16 @@ impl RedisDirectory {
             done.unwrap_or_else(|_| Err(DirectoryDown("the runtime for Redis has ended".to_owned())))
         })
     }
+
+    /// The same, timed.
+    fn timed<'a, T: Send + 'static>(
+        &'a self,
+        op: Op,
+        work: impl Future<Output = Result<T, DirectoryDown>> + Send + 'static,
+    ) -> LocalFuture<'a, Result<T, DirectoryDown>> {
+        let figures = self.figures.clone();
+        self.run(async move { figures.time(op, work).await })
+    }
 }
 
 impl Directory for RedisDirectory {
@@ -78,21 +92,21 @@ impl Directory for RedisDirectory {
         limits: ConnectionLimits,
     ) -> LocalFuture<'a, Result<Registered, DirectoryDown>> {
         let (entries, tenant, user, route) = (self.entries.clone(), tenant.to_owned(), user.to_owned(), route.clone());
-        let registrations = self.registrations.clone();
+        let (registrations, figures) = (self.registrations.clone(), self.figures.clone());
         self.run(async move {
             let _turn = registrations.acquire().await;
-            entries.register(&tenant, &user, &route, limits).await
+            figures.time(Op::Register, entries.register(&tenant, &user, &route, limits)).await
         })
     }
 
     fn unregister<'a>(&'a self, leases: &'a [Lease]) -> LocalFuture<'a, Result<(), DirectoryDown>> {
         let (entries, leases) = (self.entries.clone(), leases.to_vec());
-        self.run(async move { entries.unregister(&leases).await })
+        self.timed(Op::Unregister, async move { entries.unregister(&leases).await })
     }
 
     fn renew<'a>(&'a self, leases: &'a [Lease]) -> LocalFuture<'a, Result<Vec<Renewed>, DirectoryDown>> {
         let (entries, leases) = (self.entries.clone(), leases.to_vec());
-        self.run(async move { entries.renew(&leases).await })
+        self.timed(Op::Renew, async move { entries.renew(&leases).await })
     }
 
     fn routes<'a>(
@@ -101,12 +115,17 @@ impl Directory for RedisDirectory {
         users: &'a [Arc<str>],
     ) -> LocalFuture<'a, Result<Vec<Vec<Route>>, DirectoryDown>> {
         let (entries, tenant, users) = (self.entries.clone(), tenant.to_owned(), users.to_vec());
-        self.run(async move { entries.routes(&tenant, &users).await })
+        let figures = self.figures.clone();
+        self.timed(Op::Routes, async move {
+            let found = entries.routes(&tenant, &users).await?;
+            figures.routes.count(found.iter().map(|routes| !routes.is_empty()));
+            Ok(found)
+        })
     }
 
     fn take_budget<'a>(&'a self, tenant: &'a str, want: u32, max: u32) -> LocalFuture<'a, Result<u32, DirectoryDown>> {
         let (entries, tenant) = (self.entries.clone(), tenant.to_owned());
-        self.run(async move { entries.take_budget(&tenant, want, max).await })
+        self.timed(Op::TakeBudget, async move { entries.take_budget(&tenant, want, max).await })
     }
 
     fn remember<'a>(
@@ -117,22 +136,27 @@ impl Directory for RedisDirectory {
         ttl_ms: u64,
     ) -> LocalFuture<'a, Result<(), DirectoryDown>> {
         let (entries, tenant) = (self.entries.clone(), tenant.to_owned());
-        self.run(async move { entries.remember(&tenant, key, fingerprint, ttl_ms).await })
+        self.timed(Op::Remember, async move { entries.remember(&tenant, key, fingerprint, ttl_ms).await })
     }
 
     fn recall<'a>(&'a self, tenant: &'a str, key: u128) -> LocalFuture<'a, Result<Option<u64>, DirectoryDown>> {
         let (entries, tenant) = (self.entries.clone(), tenant.to_owned());
-        self.run(async move { entries.recall(&tenant, key).await })
+        let figures = self.figures.clone();
+        self.timed(Op::Recall, async move {
+            let known = entries.recall(&tenant, key).await?;
+            figures.recall.count([known.is_some()]);
+            Ok(known)
+        })
     }
 
     fn claim<'a>(&'a self, tenant: &'a str, key: u128, ttl_ms: u64) -> LocalFuture<'a, Result<bool, DirectoryDown>> {
         let (entries, tenant) = (self.entries.clone(), tenant.to_owned());
-        self.run(async move { entries.claim(&tenant, key, ttl_ms).await })
+        self.timed(Op::Claim, async move { entries.claim(&tenant, key, ttl_ms).await })
     }
 
     fn announce<'a>(&'a self, me: &'a Peer, ttl_ms: u64) -> LocalFuture<'a, Result<Announced, DirectoryDown>> {
         let (entries, me) = (self.entries.clone(), me.clone());
-        self.run(async move {
+        self.timed(Op::Announce, async move {
             entries.remember_me(&me);
             nodes::announce(&entries.exchange, &me, ttl_ms).await
         })
@@ -140,17 +164,17 @@ impl Directory for RedisDirectory {
 
     fn live(&self) -> LocalFuture<'_, Result<Vec<Peer>, DirectoryDown>> {
         let exchange = self.entries.exchange.clone();
-        self.run(async move { nodes::live(&exchange).await })
+        self.timed(Op::Live, async move { nodes::live(&exchange).await })
     }
 
     fn leave<'a>(&'a self, me: &'a Peer) -> LocalFuture<'a, Result<(), DirectoryDown>> {
         let (exchange, me) = (self.entries.exchange.clone(), me.clone());
-        self.run(async move { nodes::leave(&exchange, &me).await })
+        self.timed(Op::Leave, async move { nodes::leave(&exchange, &me).await })
     }
 
     fn bury<'a>(&'a self, dead: &'a Peer, max: usize) -> LocalFuture<'a, Result<usize, DirectoryDown>> {
         let (entries, dead) = (self.entries.clone(), dead.clone());
-        self.run(async move { nodes::bury(&entries, &dead, max).await })
+        self.timed(Op::Bury, async move { nodes::bury(&entries, &dead, max).await })
     }
 
     fn watch(&self, watcher: Weak<dyn RouteWatcher>) {

@@ -5,6 +5,7 @@ mod connection;
 mod directory;
 mod entries;
 mod exchange;
+mod figures;
 mod keys;
 mod link;
 mod nodes;

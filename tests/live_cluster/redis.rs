@@ -142,3 +142,30 @@ async fn a_shard_of_a_redis_cluster_fails_over() {
     scene.goes_on().await;
     scene.healed(killed).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_answers_is_timed_and_what_it_finds_is_counted() {
+    if redis_is_missing("what_redis_answers_is_timed_and_what_it_finds_is_counted") {
+        return;
+    }
+    let cluster = Cluster::start(2).await;
+    let (alice, bob) = (User::at(&cluster.nodes[0], "alice").await, User::at(&cluster.nodes[1], "bob").await);
+    for n in 0..20 {
+        alice.tell("bob", &format!("m-{n}")).await;
+    }
+    alice.tell("nobody", "away").await;
+    bob.got(&(0..20).map(|n| format!("m-{n}")).collect::<Vec<_>>()).await;
+    let figure = |name: &str, labels: &[&str]| cluster.nodes[0].metric(name, labels);
+    for op in ["op=\"register\"", "op=\"routes\"", "op=\"announce\""] {
+        let (count, sum) = (figure("mics_redis_duration_ms_count", &[op]), figure("mics_redis_duration_ms_sum", &[op]));
+        assert!(count >= 1.0 && sum > 0.0, "{op}: {count} in {sum} ms");
+    }
+    let looked_up = |result: &str| figure("mics_redis_lookups_total", &["op=\"routes\"", result]);
+    assert!(looked_up("result=\"hit\"") >= 1.0, "bob");
+    assert!(looked_up("result=\"miss\"") >= 1.0, "nobody");
+    let remembered = figure("mics_route_cache_total", &["result=\"hit\""]);
+    assert!(remembered >= 10.0, "bob was remembered {remembered} times");
+    cluster.redis().signal("STOP");
+    wait("failures are counted", || figure("mics_redis_failed_total", &["op=\"announce\""]) >= 1.0).await;
+    cluster.redis().signal("CONT");
+}

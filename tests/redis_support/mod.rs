@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use deadpool_redis::redis;
 use mics::redis::{RedisConfig, RedisDirectory};
+use mics_actors::metrics::Metrics;
 use mics_domain::ports::{ConnectionLimits, Directory};
 use tokio::time::{Instant, sleep};
 
@@ -112,7 +113,8 @@ pub async fn within<F: Future<Output = bool>>(limit: Duration, what: &str, mut r
 
 pub fn directory(connection: &str) -> RedisDirectory {
     let config = RedisConfig::parse(connection).expect("a valid connection string");
-    RedisDirectory::new(&config).expect("a configuration that can be carried out")
+    let metrics = Metrics::new(prometheus::Registry::new()).expect("metrics");
+    RedisDirectory::new(&config, &metrics).expect("a configuration that can be carried out")
 }
 
 /// With a deadline that a busy machine keeps as well.

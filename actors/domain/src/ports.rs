@@ -306,6 +306,9 @@ pub enum LinkError {
     Deadline,
     #[error("peer refused: {0}")]
     Refused(String),
+    /// The nodes do not have the same cluster token.
+    #[error("peer does not know this node's token")]
+    Unauthenticated,
     /// Too many calls in a row failed; the peer is not asked for a while.
     #[error("circuit open")]
     CircuitOpen,

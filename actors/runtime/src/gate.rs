@@ -14,16 +14,15 @@ use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::node::clock_ms;
-
-/// At most one log line per (operation, result) in this time.
-const LOG_EVERY_MS: u64 = 5_000;
+use crate::quiet::Quiet;
 
 /// Breaker and permits of one (tenant, operation).
 pub struct Gate {
     op: HookOp,
     breaker: Mutex<Breaker>,
     permits: Mutex<Permits<oneshot::Sender<()>>>,
-    logged: Mutex<Vec<(&'static str, u64, u64)>>,
+    /// By result.
+    logged: Quiet<&'static str>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -36,7 +35,7 @@ impl Gate {
             op,
             breaker: Mutex::new(Breaker::default()),
             permits: Mutex::new(Permits::default()),
-            logged: Mutex::new(Vec::new()),
+            logged: Quiet::default(),
         }
     }
 
@@ -133,23 +132,8 @@ impl Gate {
     }
 
     fn log(&self, to: &HookTarget, failure: &HookFailure) {
-        let (label, now) = (failure.label(), clock_ms());
-        let mut logged = lock(&self.logged);
-        let suppressed = match logged.iter_mut().find(|(known, ..)| *known == label) {
-            Some((_, at, suppressed)) if now < *at + LOG_EVERY_MS => {
-                *suppressed += 1;
-                return;
-            }
-            Some((_, at, suppressed)) => {
-                *at = now;
-                std::mem::take(suppressed)
-            }
-            None => {
-                logged.push((label, now, 0));
-                0
-            }
-        };
-        drop(logged);
+        let label = failure.label();
+        let Some(suppressed) = self.logged.due(label, clock_ms()) else { return };
         tracing::warn!(
             tenant = %to.tenant, op = self.op.label(), result = label, url = %to.base_url, trace_id = %to.trace_id,
             suppressed, "hook_request_failed"

@@ -21,6 +21,7 @@ pub mod offline;
 pub mod outbox;
 pub mod ports;
 pub mod publish;
+pub mod quiet;
 pub mod report;
 pub mod roster;
 pub mod router;

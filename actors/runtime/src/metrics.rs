@@ -8,7 +8,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 
 /// Buckets of every histogram in milliseconds.
 const MS_BUCKETS: &[f64] = &[1., 2., 5., 10., 25., 50., 100., 150., 200., 250., 500., 1000., 2500., 5000., 10000.];
-/// Buckets of local delivery, in milliseconds.
+/// Buckets of what is often below a millisecond, in milliseconds: local delivery, Redis.
 const DELIVERY_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1., 2., 5., 10., 25., 50., 100., 250., 1000.];
 /// Buckets of mailbox waits, in microseconds.
 const US_BUCKETS: &[f64] = &[10., 50., 100., 500., 1_000., 5_000., 25_000., 100_000., 1_000_000.];
@@ -64,6 +64,8 @@ metrics! {
         ws_disconnected_total ["tenant", "node"] "Sessions closed.";
         ws_closed_total ["tenant", "code"] "Sessions closed, by close code.";
         ws_handshakes_refused_total ["reason"] "Upgrades refused before any work.";
+        ws_received_bytes_total ["tenant"] "Bytes of clients' binary frames, without their headers.";
+        ws_sent_bytes_total ["tenant"] "Bytes of frames written to clients.";
         ws_frames_rejected_total ["tenant", "reason"] "Frames refused.";
         ws_heartbeat_timeouts_total ["tenant"] "Sessions closed for silence.";
         ws_lease_renew_fail_total ["tenant"] "Leases that could not be renewed.";
@@ -114,6 +116,9 @@ metrics! {
         mq_dlq_fallback_retried_total ["tenant", "event_type"] "Pauses before another try of a kept dead letter.";
         mq_dlq_fallback_dropped_total ["tenant", "reason"] "Dead letters that could not be kept.";
         mq_client_restarts_total [] "Kafka clients made anew after a fatal error.";
+        redis_failed_total ["op"] "Questions to Redis without an answer: too late, refused, or not asked for a while.";
+        redis_lookups_total ["op", "result"] "Look-ups in Redis: users by whether they are anywhere, message ids by whether they are known.";
+        route_cache_total ["result"] "Recipients whose routes this node remembered (hit), and those it had to ask for (miss).";
         redis_fallback_total ["tenantId", "op"] "Directory calls answered from what this node knows.";
         admission_unregister_failed_total ["tenant"] "Routes that could not be withdrawn at once.";
         admission_unregister_retry_ok_total ["tenant"] "Routes withdrawn by another attempt.";
@@ -130,6 +135,7 @@ metrics! {
         ws_connections ["node"] "Open sessions of this node.";
         cluster_nodes ["node"] "Live nodes, as this one sees them.";
         ws_tenant_connections ["tenant", "node"] "Open sessions of a tenant on this node.";
+        tenant_limit ["tenant", "limit"] "Limits in force, as the tenant's last /auth set them; 0 = none.";
         hook_breaker_state ["tenant", "op"] "0 closed, 1 half-open, 2 open.";
         offline_buffer_users ["tenant"] "Users with buffered messages.";
         offline_buffer_messages ["tenant"] "Buffered messages.";
@@ -145,6 +151,7 @@ metrics! {
         hook_duration_ms MS_BUCKETS ["tenant", "op"] "Hook call from permit to end, milliseconds.";
         local_delivery_ms DELIVERY_BUCKETS ["tenant"] "Frame received to last local outbox filled, milliseconds, hook included.";
         grpc_forward_duration_ms MS_BUCKETS ["tenant", "via"] "Forward with all attempts, milliseconds.";
+        redis_duration_ms DELIVERY_BUCKETS ["op"] "Questions that Redis answered, all round trips together, milliseconds.";
         actor_mailbox_wait_us US_BUCKETS ["actor", "tenant"] "Time in the mailbox, microseconds.";
         actor_handling_us US_BUCKETS ["actor", "tenant"] "Time in the handler, microseconds.";
     }

@@ -6,7 +6,7 @@ mod peer;
 mod root;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,6 +25,7 @@ use crate::keep::Pending;
 use crate::mailbox::{Mailbox, MailboxStats, MailboxView};
 use crate::members::{Members, MembersMsg};
 use crate::metrics::Metrics;
+use crate::quiet::Quiet;
 use crate::router::{RouteCache, Router};
 use crate::settings::{Settings, TenantSettings};
 use crate::tenant::{TenantChange, Tenants};
@@ -98,8 +99,8 @@ pub struct Node {
     clock_ahead_ms: AtomicI64,
     watched: Mutex<Vec<ActorRef>>,
     session_stats: Mutex<Vec<(Arc<str>, Arc<MailboxStats>)>>,
-    /// When each (tenant, kind) of limit was last logged.
-    limits_logged: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
+    /// By tenant and kind of limit.
+    limits_logged: Quiet<(Arc<str>, &'static str)>,
     draining: AtomicBool,
     drained: OnceCell<()>,
     gave_up: Notify,
@@ -136,7 +137,7 @@ impl Node {
             let node = Node {
                 id,
                 members: Members::new(me.clone()),
-                routes: RouteCache::new(settings.route_cache_ttl, settings.route_cache_bytes),
+                routes: RouteCache::new(settings.route_cache_ttl, settings.route_cache_bytes, &metrics),
                 pending: Pending::default(),
                 settings,
                 metrics,
@@ -154,7 +155,7 @@ impl Node {
                 clock_ahead_ms: AtomicI64::new(unix_ms() - clock_ms() as i64),
                 watched: Mutex::default(),
                 session_stats: Mutex::default(),
-                limits_logged: Mutex::default(),
+                limits_logged: Quiet::default(),
                 draining: AtomicBool::new(false),
                 drained: OnceCell::new(),
                 gave_up: Notify::new(),
@@ -349,7 +350,7 @@ impl Node {
     pub(crate) fn forget_tenant(&self, tenant: &str) {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).retain(|actor| actor.tenant != tenant);
         self.session_stats.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| **id != *tenant);
-        self.limits_logged.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _), _| **id != *tenant);
+        self.limits_logged.retain(|(id, _)| **id != *tenant);
         self.metrics.forget_tenant(tenant);
     }
 
@@ -364,15 +365,9 @@ impl Node {
 
     /// Logs that a limit was reached, at most once per 5 s and (tenant, kind).
     pub fn limit_reached(&self, tenant: &Arc<str>, kind: &'static str, threshold: u32, current: u32) {
-        let now = clock_ms();
-        let mut logged = self.limits_logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = logged.entry((tenant.clone(), kind)).or_insert(0);
-        if now < *at + 5_000 {
-            return;
+        if self.limits_logged.due((tenant.clone(), kind), clock_ms()).is_some() {
+            tracing::warn!(tenant = %tenant, node = %self.id, kind, threshold, current, "limit_reached");
         }
-        *at = now;
-        drop(logged);
-        tracing::warn!(tenant = %tenant, node = %self.id, kind, threshold, current, "limit_reached");
     }
 
     /// Offers an event; a refusal is counted.

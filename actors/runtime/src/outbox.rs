@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use mics_domain::codes::Close;
 use mics_domain::delivery::DeliveryId;
+use prometheus::IntCounter;
 
 use crate::frame;
 use crate::hub::HubHandle;
@@ -100,6 +101,8 @@ pub struct Outbox {
     pub slot: usize,
     hub: Arc<HubHandle>,
     limit: usize,
+    /// Of the tenant.
+    sent_bytes: IntCounter,
     state: Mutex<State>,
 }
 
@@ -111,6 +114,7 @@ impl Outbox {
         slot: usize,
         hub: Arc<HubHandle>,
         limit: usize,
+        sent_bytes: IntCounter,
     ) -> Arc<Self> {
         let state = State {
             queue: VecDeque::new(),
@@ -122,7 +126,7 @@ impl Outbox {
             scheduled: None,
         };
         let (tenant, user, device) = ids;
-        Arc::new(Outbox { tenant, user, device, connection, slot, hub, limit, state: Mutex::new(state) })
+        Arc::new(Outbox { tenant, user, device, connection, slot, hub, limit, sent_bytes, state: Mutex::new(state) })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -305,7 +309,10 @@ impl Outbox {
             }
             match write_batch(&state, wire) {
                 Ok(0) => return Flushed::Broken,
-                Ok(written) => state.written(written),
+                Ok(written) => {
+                    self.sent_bytes.inc_by(written as u64);
+                    state.written(written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Flushed::Broken,
@@ -404,7 +411,7 @@ mod tests {
 
     fn outbox() -> Arc<Outbox> {
         let id = || Arc::from("x");
-        let outbox = Outbox::new((id(), id(), id()), 1, 0, Arc::default(), LIMIT);
+        let outbox = Outbox::new((id(), id(), id()), 1, 0, Arc::default(), LIMIT, IntCounter::new("c", "c").unwrap());
         outbox.release();
         outbox
     }

@@ -9,6 +9,7 @@ use mics_domain::rendezvous;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::doubles::Doubles;
 use super::{ANNOUNCE_EVERY, ANNOUNCE_TTL, MembersMsg};
 use crate::keep;
 use crate::link::Linked;
@@ -36,6 +37,7 @@ struct MembersActor {
     burials: u64,
     /// Since when this node has been in the register without a gap, and its last sign of life there.
     present: Option<Present>,
+    doubles: Doubles,
     left: bool,
     _linked: Box<dyn std::any::Any>,
 }
@@ -111,6 +113,7 @@ impl MembersActor {
         if self.is_not_alone(&announced) {
             return self.node.tell_root(RootMsg::NotAlone);
         }
+        self.tell_of_doubles(&announced.live);
         if forgotten {
             tracing::warn!(remembered = announced.remembered, "directory_returned: registering all sessions again");
             self.grace_until = Some(Instant::now() + ANNOUNCE_TTL);
@@ -146,6 +149,17 @@ impl MembersActor {
             "node_id_taken: another process runs as this node; NODE_ID must be unique, the one that came later leaves"
         );
         later
+    }
+
+    /// What is sent to one of two nodes with the same endpoint may come to the other.
+    fn tell_of_doubles(&mut self, live: &[Peer]) {
+        let me = self.node.members.me();
+        for other in self.doubles.due(me, live, Instant::now()) {
+            tracing::error!(
+                node = %me.node, other = %other.node, endpoint = %me.endpoint,
+                "public_endpoint_shared: another live node has this node's PUBLIC_ENDPOINT; each node needs its own"
+            );
+        }
     }
 
     /// One node buries; should two think so, nothing breaks.
@@ -222,6 +236,7 @@ pub(crate) fn start(node: &Arc<Node>) -> Mailbox<MembersMsg> {
         grace_until: None,
         burials: 0,
         present: None,
+        doubles: Doubles::default(),
         left: false,
         _linked: Box::new(Linked::new(move |panicked| {
             end_node.tell_root(RootMsg::CriticalEnded { kind: "members", panicked });

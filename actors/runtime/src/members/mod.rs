@@ -3,6 +3,7 @@
 //! last view holds: nobody is declared dead for want of news.
 
 mod actor;
+mod doubles;
 mod message;
 
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! How a node leaves: in an order in which nothing is sent or kept here any more before it goes. Must end within the drain
-//! time, whoever does not answer.
+//! How a node leaves: in an order in which nothing is sent or kept here any more before it goes. Must end within its part of
+//! the drain time, whoever does not answer.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,11 +18,18 @@ use crate::tenant::SessionRef;
 const WITHDRAW_BATCH: usize = 256;
 const CLOSE_BATCH: usize = 50;
 const CLOSE_PAUSE: Duration = Duration::from_millis(50);
+/// Left to those who come after: the last events, among them the ends of these sessions, have to reach the brokers.
+const RESERVE: Duration = Duration::from_secs(5);
+
+/// The part of the drain time that is for sessions and the hand-over.
+fn own_part(drain_time: Duration) -> Duration {
+    drain_time - RESERVE.min(drain_time / 4)
+}
 
 impl Node {
     /// Leaves: refuses newcomers, gives up its place in the cluster and its routes, asks every session to go (4200) and
-    /// waits until they have, hands over what it keeps for others; all within the drain time. Once; who asks again waits
-    /// for the end of the first.
+    /// waits until they have, hands over what it keeps for others; all within the drain time, less a quarter (5 s at most)
+    /// for what is still to be sent out afterwards. Once; who asks again waits for the end of the first.
     pub async fn drain(self: &Arc<Self>) {
         self.drained.get_or_init(|| self.leave()).await;
     }
@@ -30,7 +37,7 @@ impl Node {
     async fn leave(self: &Arc<Self>) {
         self.draining.store(true, Relaxed);
         tracing::warn!(node = %self.id, sessions = self.connections(), "shutdown_drain_begin");
-        let deadline = Instant::now() + self.settings.drain_timeout;
+        let deadline = Instant::now() + own_part(self.settings.drain_timeout);
         let alone = self.directory.standalone();
         if !alone {
             self.members.leave();

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use mics_domain::ports::Route;
 use moka::sync::Cache;
+use prometheus::IntCounter;
 
+use crate::metrics::Metrics;
 use crate::node::clock_ms;
 
 /// Bytes that a route counts for.
@@ -34,6 +36,8 @@ pub struct RouteCache {
     watched: AtomicBool,
     news: Box<[AtomicU32]>,
     hasher: RandomState,
+    hits: IntCounter,
+    misses: IntCounter,
 }
 
 /// The state of the news about a user when a question was asked. What came meanwhile makes its answer worthless.
@@ -42,7 +46,7 @@ pub struct Asked(u32);
 
 impl RouteCache {
     /// `ttl` or `max_bytes` zero: off.
-    pub fn new(ttl: Duration, max_bytes: u64) -> Self {
+    pub fn new(ttl: Duration, max_bytes: u64, metrics: &Metrics) -> Self {
         let on = !ttl.is_zero() && max_bytes > 0;
         let cache = on.then(|| {
             Cache::builder()
@@ -57,6 +61,8 @@ impl RouteCache {
             watched: AtomicBool::new(false),
             news: (0..GROUPS).map(|_| AtomicU32::new(0)).collect(),
             hasher: RandomState::new(),
+            hits: metrics.route_cache_total.with_label_values(&["hit"]),
+            misses: metrics.route_cache_total.with_label_values(&["miss"]),
         }
     }
 
@@ -70,6 +76,12 @@ impl RouteCache {
         let fresh = clock_ms() < seen.at_ms + self.ttl_ms;
         let believed = fresh && (!seen.routes.is_empty() || self.watched.load(SeqCst));
         believed.then_some(seen.routes)
+    }
+
+    /// So many of the users of a message were known here, so many were not.
+    pub fn count(&self, known: usize, unknown: usize) {
+        self.hits.inc_by(known as u64);
+        self.misses.inc_by(unknown as u64);
     }
 
     /// The last known routes, however old.
@@ -123,6 +135,10 @@ mod tests {
     use super::*;
     use mics_domain::ports::Peer;
 
+    fn cache(ttl: Duration, max_bytes: u64) -> RouteCache {
+        RouteCache::new(ttl, max_bytes, &Metrics::new(prometheus::Registry::new()).unwrap())
+    }
+
     fn route() -> Arc<[Route]> {
         let at = Peer { node: "n2".into(), boot: 1, endpoint: "http://n2".into() };
         [Route { device: "d".into(), at, connection: 1, online_at_ms: 0 }].into()
@@ -134,7 +150,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn routes_are_believed_for_their_time_and_kept_for_worse() {
-        let (cache, t, u) = (RouteCache::new(Duration::from_secs(5), 1 << 20), Arc::from("t"), Arc::from("u"));
+        let (cache, t, u) = (cache(Duration::from_secs(5), 1 << 20), Arc::from("t"), Arc::from("u"));
         cache.learn(&t, &u, cache.ask("t", "u"), route());
         assert_eq!(cache.get(&t, &u), Some(route()));
         tokio::time::advance(Duration::from_secs(5)).await;
@@ -143,7 +159,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_believed_only_while_news_arrives() {
-        let (cache, t, u) = (RouteCache::new(Duration::from_secs(5), 1 << 20), Arc::from("t"), Arc::from("u"));
+        let (cache, t, u) = (cache(Duration::from_secs(5), 1 << 20), Arc::from("t"), Arc::from("u"));
         cache.learn(&t, &u, cache.ask("t", "u"), nobody());
         assert_eq!(cache.get(&t, &u), None);
         cache.set_watched(true);
@@ -155,7 +171,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn news_beats_an_answer_that_was_asked_for_before() {
-        let (cache, t, u) = (RouteCache::new(Duration::from_secs(5), 1 << 20), Arc::from("t"), Arc::from("u"));
+        let (cache, t, u) = (cache(Duration::from_secs(5), 1 << 20), Arc::from("t"), Arc::from("u"));
         let asked = cache.ask("t", "u");
         cache.forget("t", "u");
         cache.learn(&t, &u, asked, route());
@@ -167,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn switched_off_it_knows_nothing() {
-        for cache in [RouteCache::new(Duration::ZERO, 1 << 20), RouteCache::new(Duration::from_secs(5), 0)] {
+        for cache in [cache(Duration::ZERO, 1 << 20), cache(Duration::from_secs(5), 0)] {
             let (t, u) = (Arc::from("t"), Arc::from("u"));
             cache.learn(&t, &u, cache.ask("t", "u"), route());
             assert_eq!((cache.get(&t, &u), cache.stale(&t, &u)), (None, None));

@@ -45,6 +45,7 @@ pub fn status(error: &LinkError) -> &'static str {
     match error {
         LinkError::Unavailable(_) | LinkError::CircuitOpen => "Unavailable",
         LinkError::Deadline => "DeadlineExceeded",
+        LinkError::Unauthenticated => "Unauthenticated",
         LinkError::Refused(_) => "Unknown",
     }
 }
@@ -94,6 +95,9 @@ impl Router {
             Freshness::Fresh => vec![None; users.len()],
         };
         let missing: Vec<usize> = (0..users.len()).filter(|index| found[*index].is_none()).collect();
+        if freshness == Freshness::Cached {
+            cache.count(users.len() - missing.len(), missing.len());
+        }
         if !missing.is_empty() {
             let asked: Vec<Arc<str>> = missing.iter().map(|index| users[*index].clone()).collect();
             match self.look_up(tenant, asked).await {

@@ -112,6 +112,7 @@ impl WsSession {
     }
 
     fn binary(&self, live: &Rc<Live>, bytes: &[u8]) {
+        live.received_bytes.inc_by(bytes.len() as u64);
         match encode::client_frame(bytes) {
             Err(error) => drop(live.outbox.control(encode::error(error))),
             Ok(FromClient::Nothing) => {}

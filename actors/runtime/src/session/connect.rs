@@ -176,12 +176,15 @@ fn insert(
     let hub = Hub::current(&node);
     let ids = (tenant.id.clone(), user.clone(), device.clone());
     let limit = node.settings.outbox_max_bytes;
-    let outbox = Outbox::new(ids, connection, hub.next_slot(), hub.handle.clone(), limit);
+    let received_bytes = node.metrics.ws_received_bytes_total.with_label_values(&[&tenant.id]);
+    let sent_bytes = node.metrics.ws_sent_bytes_total.with_label_values(&[&tenant.id]);
+    let outbox = Outbox::new(ids, connection, hub.next_slot(), hub.handle.clone(), limit, sent_bytes);
     let pipeline = Pipeline::new(node.settings.pipeline_window);
     let live = Rc::new(Live {
         sender: Rc::new(Sender { node, tenant, user, device, connection, trace_id, config }),
         outbox: outbox.clone(),
         pipeline,
+        received_bytes,
         fetching: Cell::new(true),
         looking_again: Cell::new(false),
         looks: Cell::new(0),

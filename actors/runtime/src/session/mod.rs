@@ -15,6 +15,7 @@ use mics_domain::codes::Close;
 use mics_domain::event::{Event, EventType};
 use mics_domain::ports::Lease;
 use mics_proto::message::ConnectAck;
+use prometheus::IntCounter;
 
 use crate::keep;
 use crate::node::{Counted, Node, clock_ms, unix_ms};
@@ -45,6 +46,8 @@ pub struct Live {
     pub sender: Rc<Sender>,
     pub outbox: Arc<Outbox>,
     pub pipeline: Pipeline,
+    /// Of the tenant.
+    received_bytes: IntCounter,
     /// A task is moving kept frames into the outbox.
     pub fetching: Cell<bool>,
     /// It will look for kept frames again, without being told of any.

@@ -52,6 +52,15 @@ impl TenantSupervisor {
         };
         let metrics = &self.node.metrics;
         metrics.dedup_records.with_label_values(&[&self.tenant.id]).set(records as i64);
+        if let Some(config) = self.guards.latest() {
+            for (limit, value) in [
+                ("tenant_max_connections", config.tenant_max_connections),
+                ("user_max_connections", config.user_max_connections),
+                ("tenant_max_message_qps", config.tenant_max_message_qps),
+            ] {
+                metrics.tenant_limit.with_label_values(&[&*self.tenant.id, limit]).set(i64::from(value));
+            }
+        }
         for op in HookOp::ALL {
             let state = match self.guards.gate(op).state() {
                 BreakerState::Closed => 0,

@@ -162,7 +162,14 @@ mod tests {
     fn session(connection: u128, online_at_ms: i64) -> SessionRef {
         let id = || Arc::from("x");
         SessionRef {
-            outbox: Outbox::new((id(), id(), id()), connection, 0, Arc::default(), 1_000),
+            outbox: Outbox::new(
+                (id(), id(), id()),
+                connection,
+                0,
+                Arc::default(),
+                1_000,
+                prometheus::IntCounter::new("c", "c").unwrap(),
+            ),
             mailbox: Mailbox::to_nobody(),
             lease_ms: 1_000,
             online_at_ms,

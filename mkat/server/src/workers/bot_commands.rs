@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::telegram_bot::{self, BotKey};
 use crate::app::App;
 use crate::domain::{ServiceState, Timestamp};
-
 use crate::engine::{self, mute, pause};
 use crate::error::{Code, Error, Result};
 use crate::notify::bot_api::{BotApi, CallbackQuery, Chat, IncomingMessage, SendMessage, Update, User};
