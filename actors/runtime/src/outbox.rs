@@ -286,11 +286,15 @@ impl Outbox {
         let mut state = self.state();
         state.scheduled = None;
         loop {
-            if state.queue.is_empty() {
-                shrink(&mut state.queue);
-                return if state.phase == Phase::Closing { Flushed::ClosedDone } else { Flushed::Empty };
-            }
-            match write_batch(&state, wire) {
+            let written = match state.queue.is_empty() {
+                false => write_batch(&state, wire),
+                true => wire.try_flush().map(|()| 0),
+            };
+            match written {
+                Ok(0) if state.queue.is_empty() => {
+                    shrink(&mut state.queue);
+                    return if state.phase == Phase::Closing { Flushed::ClosedDone } else { Flushed::Empty };
+                }
                 Ok(0) => return Flushed::Broken,
                 Ok(written) => state.written(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
@@ -356,6 +360,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::task::{Context, Poll};
 
     use super::*;
@@ -423,6 +428,47 @@ mod tests {
         assert_eq!(outbox.queued_bytes(), frame::close(&close).len() + OVERHEAD);
         assert_eq!(outbox.flush(&Takes(usize::MAX)), Flushed::ClosedDone);
         assert_eq!(outbox.queued_bytes(), 0);
+    }
+
+    /// Takes everything and keeps it to itself until it is open.
+    #[derive(Default)]
+    struct Keeps {
+        open: Cell<bool>,
+    }
+
+    impl Wire for Keeps {
+        fn poll_incoming(&self, _: &mut Context<'_>) -> Poll<Option<Incoming>> {
+            Poll::Pending
+        }
+
+        fn poll_leaving(&self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+
+        fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
+            Ok(frames.iter().map(|frame| frame.len()).sum())
+        }
+
+        fn try_flush(&self) -> io::Result<()> {
+            if self.open.get() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        }
+
+        fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn shutdown(&self) {}
+    }
+
+    #[test]
+    fn what_the_wire_keeps_to_itself_is_not_written_yet() {
+        let (outbox, wire) = (outbox(), Keeps::default());
+        outbox.deliver(delivery(1, 100), Urgency::Interactive);
+        assert_eq!(outbox.flush(&wire), Flushed::Blocked);
+        outbox.begin_close(&Close::Draining, true);
+        assert_eq!(outbox.flush(&wire), Flushed::Blocked);
+        wire.open.set(true);
+        assert_eq!(outbox.flush(&wire), Flushed::ClosedDone);
     }
 
     #[test]

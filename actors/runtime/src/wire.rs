@@ -36,6 +36,12 @@ pub trait Wire {
     /// Writes what fits without waiting; `WouldBlock` when nothing does.
     fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// Has the socket take what was accepted by a write and waits inside the wire (ciphertext); `WouldBlock` while some is
+    /// left. A wire that keeps nothing of its own has nothing to do.
+    fn try_flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Ready when writing may make progress again.
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
