@@ -17,16 +17,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire::{READ, SCRATCH, Socket};
 
-/// Most plaintext that one write takes. Nothing is taken while ciphertext waits, so this also bounds what waits.
-const WRITE: usize = 64 * 1024;
-/// What records add to that: at most 29 bytes each 16 KB, and perhaps a message about new keys.
-const OVERHEAD: usize = 4 * 1024;
+/// Plaintext of a record. No further one is begun while ciphertext waits, so this also bounds what waits.
+const RECORD: usize = 16 * 1024;
+/// What encryption adds at most: 29 bytes, and perhaps a message about new keys.
+const OVERHEAD: usize = 1024;
 /// Bytes read at once from a client who is not let in yet.
 const FIRST: usize = 4 * 1024;
 
 thread_local! {
-    static PLAIN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    static CIPHER: RefCell<Vec<u8>> = RefCell::new(vec![0; WRITE + OVERHEAD]);
+    /// A record before and after.
+    static CIPHER: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::new((Vec::new(), vec![0; RECORD + OVERHEAD]));
 }
 
 /// A connection whose TLS handshake is done.
@@ -43,6 +43,8 @@ struct Tls {
     received: Vec<u8>,
     /// Ciphertext that the socket has not taken.
     unsent: BytesMut,
+    /// How many bytes of a session's frames are in there.
+    committed: usize,
     /// The peer says nothing any more.
     ended: bool,
     /// It broke the protocol: nothing may be asked of `connection` any more.
@@ -54,7 +56,7 @@ impl TlsStream {
     pub async fn accept(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
         let connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let (received, unsent, mut plain) = Default::default();
-        let mut tls = Tls { connection, received, unsent, ended: false, failed: false };
+        let mut tls = Tls { connection, received, unsent, committed: 0, ended: false, failed: false };
         while tls.connection.is_handshaking() {
             stream.readable().await?;
             match tls.read(&stream, &mut plain, READ) {
@@ -165,33 +167,33 @@ impl Tls {
         }
     }
 
-    /// Takes what fits, unless ciphertext waits.
+    /// Answers how many bytes of the frames the socket took whole records of; `WouldBlock` if none.
     fn write(&mut self, stream: &TcpStream, frames: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.flush(stream)?;
-        CIPHER.with_borrow_mut(|cipher| {
-            let (taken, encrypted) = match frames {
-                [frame] => {
-                    let frame = &frame[..frame.len().min(WRITE)];
-                    (frame.len(), self.traffic(|mut traffic| traffic.encrypt(frame, cipher))?)
-                }
-                frames => PLAIN.with_borrow_mut(|plain| {
-                    plain.clear();
-                    for frame in frames {
-                        plain.extend_from_slice(&frame[..frame.len().min(WRITE - plain.len())]);
-                    }
-                    self.traffic(|mut traffic| traffic.encrypt(plain, cipher)).map(|encrypted| (plain.len(), encrypted))
-                })?,
-            };
-            let mut rest = &cipher[..encrypted];
-            while !rest.is_empty() {
-                match stream.try_write(rest) {
-                    Ok(written) => rest = &rest[written..],
-                    Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
-                    Err(error) => return Err(error),
-                }
+        let mut written = 0;
+        loop {
+            if let Err(error) = self.flush(stream) {
+                return if written > 0 { Ok(written) } else { Err(error) };
             }
-            self.unsent.extend_from_slice(rest);
-            Ok(taken)
+            written += std::mem::take(&mut self.committed);
+            match self.send_record(stream, frames, written)? {
+                0 => return Ok(written),
+                length => self.committed = length,
+            }
+        }
+    }
+
+    /// Encrypts the next bytes behind `skip` of them, as much as a record holds, and sends what the socket takes of it; the
+    /// rest is `unsent`, where nothing may be before. Answers how many bytes those were.
+    fn send_record(&mut self, stream: &TcpStream, frames: &[IoSlice<'_>], skip: usize) -> io::Result<usize> {
+        CIPHER.with_borrow_mut(|(plain, cipher)| {
+            gather(frames, skip, plain);
+            let length = self.traffic(|mut traffic| traffic.encrypt(plain, cipher))?;
+            let sent = match length {
+                0 => 0,
+                _ => stream.try_write(&cipher[..length]).or_else(|error| if is_wait(&error) { Ok(0) } else { Err(error) })?,
+            };
+            self.unsent.extend_from_slice(&cipher[sent..length]);
+            Ok(plain.len())
         })
     }
 
@@ -213,6 +215,20 @@ impl Tls {
         self.unsent.extend_from_slice(&alert[..length]);
         self.flush(stream)
     }
+}
+
+/// The bytes behind the first `skip`, as many as a record holds.
+fn gather(frames: &[IoSlice<'_>], mut skip: usize, record: &mut Vec<u8>) {
+    record.clear();
+    for frame in frames {
+        let rest = &frame[skip.min(frame.len())..];
+        skip -= frame.len() - rest.len();
+        record.extend_from_slice(&rest[..rest.len().min(RECORD - record.len())]);
+    }
+}
+
+fn is_wait(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Appends what `encode` writes; it says how much room it needs.
@@ -269,8 +285,8 @@ impl Socket for TlsStream {
         self.tls.borrow_mut().write(&self.stream, frames)
     }
 
-    fn try_flush(&self) -> io::Result<()> {
-        self.tls.borrow_mut().flush(&self.stream)
+    fn committed(&self) -> usize {
+        self.tls.borrow().committed
     }
 
     fn say_goodbye(&self) {
@@ -299,7 +315,10 @@ impl AsyncRead for TlsStream {
 impl AsyncWrite for TlsStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Self { stream, tls, .. } = self.get_mut();
-        when_writable(stream, cx, || tls.get_mut().write(stream, &[IoSlice::new(bytes)]))
+        when_writable(stream, cx, || {
+            let tls = tls.get_mut();
+            tls.flush(stream).and_then(|()| tls.send_record(stream, &[IoSlice::new(bytes)], 0))
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

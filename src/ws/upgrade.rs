@@ -82,18 +82,14 @@ async fn respond(wire: &dyn Wire, status: &str, headers: &str) -> io::Result<()>
 }
 
 async fn write_all(wire: &dyn Wire, mut bytes: &[u8]) -> io::Result<()> {
-    loop {
-        let written = match bytes.is_empty() {
-            false => wire.try_write_vectored(&[IoSlice::new(bytes)]),
-            true => wire.try_flush().map(|()| 0),
-        };
-        match written {
-            Ok(_) if bytes.is_empty() => return Ok(()),
+    while !bytes.is_empty() {
+        match wire.try_write_vectored(&[IoSlice::new(bytes)]) {
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => poll_fn(|cx| wire.poll_writable(cx)).await?,
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -41,9 +41,9 @@ pub trait Socket: 'static {
     /// See [`Wire::try_write_vectored`].
     fn try_write(&self, frames: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// See [`Wire::try_flush`].
-    fn try_flush(&self) -> io::Result<()> {
-        Ok(())
+    /// See [`Wire::committed`].
+    fn committed(&self) -> usize {
+        0
     }
 
     /// Tells the peer that nothing follows, if the protocol can, without waiting.
@@ -109,8 +109,8 @@ impl<S: Socket> Wire for SocketWire<S> {
         self.socket.try_write(frames)
     }
 
-    fn try_flush(&self) -> io::Result<()> {
-        self.socket.try_flush()
+    fn committed(&self) -> usize {
+        self.socket.committed()
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

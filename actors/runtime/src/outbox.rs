@@ -55,6 +55,8 @@ struct State {
     bytes: usize,
     /// Bytes of the queue's first frame that the socket already took.
     written_of_first: usize,
+    /// Bytes behind those that the wire must be given again before anything else.
+    committed: usize,
     phase: Phase,
     /// How urgently the hub was asked to flush this outbox; `None` = not at all.
     scheduled: Option<Urgency>,
@@ -118,6 +120,7 @@ impl Outbox {
             nudged: false,
             bytes: 0,
             written_of_first: 0,
+            committed: 0,
             phase: Phase::Open,
             scheduled: None,
         };
@@ -235,7 +238,7 @@ impl Outbox {
     }
 
     /// Stops taking frames and queues the close frame. With `keep` the queue is still written; without, its deliveries
-    /// are returned (except one that is half written); and in any case those that waited behind a backlog.
+    /// are returned (except those that the socket has in part); and in any case those that waited behind a backlog.
     pub fn begin_close(self: &Arc<Self>, close: &Close, keep: bool) -> Vec<Frame> {
         let mut state = self.state();
         if matches!(state.phase, Phase::Closing | Phase::Closed) {
@@ -245,8 +248,8 @@ impl Outbox {
         let held = deliveries(state.held.take().unwrap_or_default());
         let mut taken = Vec::new();
         if !keep {
-            let first = usize::from(state.written_of_first > 0);
-            taken = deliveries(state.queue.drain(first..));
+            let begun = state.begun();
+            taken = deliveries(state.queue.drain(begun..));
         }
         self.queue_close(state, close);
         taken.extend(held);
@@ -286,15 +289,13 @@ impl Outbox {
         let mut state = self.state();
         state.scheduled = None;
         loop {
-            let written = match state.queue.is_empty() {
-                false => write_batch(&state, wire),
-                true => wire.try_flush().map(|()| 0),
-            };
+            if state.queue.is_empty() {
+                shrink(&mut state.queue);
+                return if state.phase == Phase::Closing { Flushed::ClosedDone } else { Flushed::Empty };
+            }
+            let written = write_batch(&state, wire);
+            state.committed = wire.committed();
             match written {
-                Ok(0) if state.queue.is_empty() => {
-                    shrink(&mut state.queue);
-                    return if state.phase == Phase::Closing { Flushed::ClosedDone } else { Flushed::Empty };
-                }
                 Ok(0) => return Flushed::Broken,
                 Ok(written) => state.written(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
@@ -343,6 +344,17 @@ impl State {
         self.bytes - first.map_or(0, Entry::size)
     }
 
+    /// How many frames the socket has in part.
+    fn begun(&self) -> usize {
+        let mut bytes = self.written_of_first + self.committed;
+        let begun = self.queue.iter().take_while(|entry| {
+            let has = bytes > 0;
+            bytes = bytes.saturating_sub(entry.bytes.len());
+            has
+        });
+        begun.count()
+    }
+
     fn written(&mut self, mut written: usize) {
         while let Some(first) = self.queue.front() {
             let (rest, size) = (first.bytes.len() - self.written_of_first, first.size());
@@ -360,7 +372,6 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::task::{Context, Poll};
 
     use super::*;
@@ -430,13 +441,10 @@ mod tests {
         assert_eq!(outbox.queued_bytes(), 0);
     }
 
-    /// Takes everything and keeps it to itself until it is open.
-    #[derive(Default)]
-    struct Keeps {
-        open: Cell<bool>,
-    }
+    /// Is full, and has encrypted so many bytes more than it could send.
+    struct Committed(usize);
 
-    impl Wire for Keeps {
+    impl Wire for Committed {
         fn poll_incoming(&self, _: &mut Context<'_>) -> Poll<Option<Incoming>> {
             Poll::Pending
         }
@@ -445,12 +453,12 @@ mod tests {
             Poll::Pending
         }
 
-        fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
-            Ok(frames.iter().map(|frame| frame.len()).sum())
+        fn try_write_vectored(&self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
         }
 
-        fn try_flush(&self) -> io::Result<()> {
-            if self.open.get() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        fn committed(&self) -> usize {
+            self.0
         }
 
         fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -461,14 +469,16 @@ mod tests {
     }
 
     #[test]
-    fn what_the_wire_keeps_to_itself_is_not_written_yet() {
-        let (outbox, wire) = (outbox(), Keeps::default());
-        outbox.deliver(delivery(1, 100), Urgency::Interactive);
-        assert_eq!(outbox.flush(&wire), Flushed::Blocked);
-        outbox.begin_close(&Close::Draining, true);
-        assert_eq!(outbox.flush(&wire), Flushed::Blocked);
-        wire.open.set(true);
-        assert_eq!(outbox.flush(&wire), Flushed::ClosedDone);
+    fn what_the_wire_can_not_take_back_stays_and_is_given_back_only_if_it_is_never_sent() {
+        for (committed, stay) in [(0, 0), (1, 1), (100, 1), (101, 2), (300, 3)] {
+            let outbox = outbox();
+            for id in 1..=3 {
+                outbox.deliver(delivery(id, 100), Urgency::Interactive);
+            }
+            assert_eq!(outbox.flush(&Committed(committed)), Flushed::Blocked);
+            assert_eq!(outbox.begin_close(&Close::Replaced, false).len(), 3 - stay, "{committed} bytes");
+            assert_eq!(outbox.finish().len(), stay, "{committed} bytes");
+        }
     }
 
     #[test]
