@@ -21,7 +21,8 @@ pub(super) fn certificate(r: &mut Reader, port: u16) -> ([Option<PathBuf>; 2], O
     let [cert, key] = files.each_ref().map(|file| file.as_deref().filter(|_| port != 0));
     let mut wrong = |name, path: &Path, problem: String| r.error(name, &path.display().to_string(), problem);
     let chain = cert.and_then(|path| read_chain(path).map_err(|problem| wrong(FILES[0], path, problem)).ok());
-    let private = key.and_then(|path| Some((path, read_key(path).map_err(|problem| wrong(FILES[1], path, problem)).ok()?)));
+    let private =
+        key.and_then(|path| Some((path, read_key(path).map_err(|problem| wrong(FILES[1], path, problem)).ok()?)));
     let certificate = chain.zip(private).and_then(|(chain, (path, key))| {
         Certificate::new(chain, key).map_err(|problem| wrong(FILES[1], path, problem)).ok()
     });

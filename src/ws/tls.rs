@@ -143,12 +143,10 @@ impl Tls {
         }
     }
 
-    /// After a mistake of the peer's there is an alert to send.
+    /// After a mistake of the peer's there is an alert to send. Asked twice, the library would find the mistake again.
     fn queue_alert(&mut self, arrived: &mut [u8]) {
-        while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process_tls_records(arrived).state {
-            if encode(&mut self.unsent, |room| data.encode(room)).is_err() {
-                return;
-            }
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process_tls_records(arrived).state {
+            let _ = encode(&mut self.unsent, |room| data.encode(room));
         }
     }
 
@@ -190,7 +188,9 @@ impl Tls {
             let length = self.traffic(|mut traffic| traffic.encrypt(plain, cipher))?;
             let sent = match length {
                 0 => 0,
-                _ => stream.try_write(&cipher[..length]).or_else(|error| if is_wait(&error) { Ok(0) } else { Err(error) })?,
+                _ => stream
+                    .try_write(&cipher[..length])
+                    .or_else(|error| if is_wait(&error) { Ok(0) } else { Err(error) })?,
             };
             self.unsent.extend_from_slice(&cipher[sent..length]);
             Ok(plain.len())

@@ -161,7 +161,8 @@ impl Gateway {
                 let http =
                     actix_web_prom::PrometheusMetricsBuilder::new("mics").registry(node.metrics.registry.clone());
                 let http = http.build().unwrap();
-                let server = listener::serve(socket, tls, setup.workers, node.clone(), Surface::Debug, http, None).unwrap();
+                let server =
+                    listener::serve(socket, tls, setup.workers, node.clone(), Surface::Debug, http, None).unwrap();
                 let handle = server.handle();
                 actix_rt::spawn(server);
                 ready.send((address, node.clone(), book)).unwrap();
@@ -182,6 +183,7 @@ impl Gateway {
         Gateway::run(move |ready, stopped| {
             actix_rt::System::new().block_on(async move {
                 let running = mics::gateway::start(&config, mode, source).unwrap();
+                running.reloader.watch();
                 ready.send((running.address, running.node.clone(), Arc::default())).unwrap();
                 let _ = stopped.await;
                 running.stop().await;
