@@ -261,10 +261,10 @@ impl Socket for TlsStream {
     }
 
     fn try_read(&self, into: &mut BytesMut) -> io::Result<bool> {
-        // What came before the end is still a message.
         let before = into.len();
-        let more = self.tls.borrow_mut().read(&self.stream, into, READ)?;
-        Ok(more || into.len() > before)
+        let read = self.tls.borrow_mut().read(&self.stream, into, READ);
+        // What came before the end is still a message, however the end came.
+        if into.len() > before { Ok(true) } else { read }
     }
 
     fn poll_first(&self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<Option<u8>> {

@@ -4,7 +4,7 @@ use mics_domain::policy::HookFailure;
 use mics_proto::message::{AckStatus, MessageAck, MessageRequest};
 
 use crate::support::client::{group, single};
-use crate::support::{Book, Check, Frame, Setup, wait_until};
+use crate::support::{Book, Check, Client, Frame, Setup, wait_until};
 
 fn failed(ack: &MessageAck) -> &str {
     assert_eq!(ack.status, AckStatus::Failed as i32, "{ack:?}");
