@@ -174,7 +174,10 @@ impl Reloaded {
             tracing::info!(cause, "certificate_renewed");
         }
         if self.restart_needed {
-            tracing::warn!(cause, "reload: other settings than tenants differ; they need a restart");
+            tracing::warn!(
+                cause,
+                "reload: other settings than tenants and the certificate differ; they need a restart"
+            );
         }
         tracing::info!(cause, changes = self.changes.len(), "reload_done");
     }

@@ -197,7 +197,7 @@ fn reload(answer: &Value) -> String {
         let _ = writeln!(text, "warning: {}", cell(warning));
     }
     if answer["restart_needed"] == true {
-        text.push_str("other settings than tenants differ: they need a restart\n");
+        text.push_str("other settings than tenants and the certificate differ: they need a restart\n");
     }
     text
 }

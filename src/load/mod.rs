@@ -17,6 +17,7 @@ use live::Live;
 use mics_client::{ConnectionState, MicsClient};
 use options::{Mode, Options, Parsed};
 use report::Report;
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -119,11 +120,13 @@ fn trusting(path: &str) -> Result<Arc<ClientConfig>, String> {
         let certificate = certificate.map_err(|error| error.to_string())?;
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // Each connection stands for a client of its own, who has no ticket of another's.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
