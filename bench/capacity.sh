@@ -2,11 +2,11 @@
 # What one connection and one message cost a node, Redis and nobody else: resident memory and processor time, read from
 # /proc. Prints a Markdown table for docs/ops/capacity.md. Needs redis-server. Usage: bench/capacity.sh [path of mics]
 # CONNECTIONS (12000; 0: leave that out) idle clients with a heartbeat every 10 s; RATES (1000 5000) messages per second over
-# 200 clients, on one node, then from one node to another.
+# 200 clients, on one node, then from one node to another. TLS=on: clients come over TLS to the nodes (needs openssl).
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 MICS=${1:-${CARGO_TARGET_DIR:-$here/../target}/release/mics}
-GW=${GW_PORT:-18720} HOOK=${HOOK_PORT:-18721} REDIS=${REDIS_PORT:-18722} GW2=${GW2_PORT:-18723} CONNECTIONS=${CONNECTIONS:-12000} RATES=${RATES:-1000 5000}
+GW=${GW_PORT:-18720} HOOK=${HOOK_PORT:-18721} REDIS=${REDIS_PORT:-18722} GW2=${GW2_PORT:-18723} TLS=${TLS:-off} CONNECTIONS=${CONNECTIONS:-12000} RATES=${RATES:-1000 5000}
 [ -x "$MICS" ] || { echo "no binary at $MICS: cargo build --release" >&2; exit 2; }
 command -v redis-server >/dev/null || { echo "needs redis-server" >&2; exit 2; }
 ulimit -n "$(ulimit -Hn)"
@@ -18,15 +18,25 @@ ready() { for _ in $(seq 500); do curl -sf "http://127.0.0.1:$1/readyz" >/dev/nu
 rss_kb() { awk '/VmRSS/{print $2}' "/proc/$1/status"; }
 # Processor time of a process in ticks of 10 ms.
 ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{print $12 + $13}'; }
-load() { timeout 180 "$MICS" load --url "ws://127.0.0.1:$GW/ws" --tenantId t1 --sourceAddresses 2 --payloadBytes 256 --json "$@" 2>/dev/null | tail -1; }
+# Where clients come to a node: with TLS 10 ports further.
+url() { if [ "$TLS" = on ]; then echo "wss://localhost:$(($1 + 10))/ws"; else echo "ws://127.0.0.1:$1/ws"; fi; }
+load() { timeout 180 "$MICS" load --url "$(url "$GW")" --caFile "$ca" --tenantId t1 --sourceAddresses 2 --payloadBytes 256 --json "$@" 2>/dev/null | tail -1; }
 figure() { awk "BEGIN {printf \"$1\", $2}"; }
 
+ca=''
+if [ "$TLS" = on ]; then
+  ca=$work/tls.crt
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -keyout "$work/tls.key" -out "$ca" -days 2 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE 2>"$work/openssl.log" || { cat "$work/openssl.log" >&2; exit 1; }
+fi
 redis-server --port "$REDIS" --bind 127.0.0.1 --dir "$work" --save '' --appendonly no >"$work/redis.log" 2>&1 & redis=$!; pids+=("$redis")
 PORT=$HOOK HOOK_BASE_URL="http://127.0.0.1:$HOOK" "$MICS" hookmock >"$work/hook.log" 2>&1 & pids+=($!)
 ready "$HOOK" || { cat "$work/hook.log" >&2; exit 1; }
 # Sets `node`.
 start_node() {
-  PORT=$2 BIND_ADDRESS=127.0.0.1 NODE_ID=$1 PUBLIC_ENDPOINT="http://127.0.0.1:$2" LOG_LEVEL=warn REDIS__CONNECTION="127.0.0.1:$REDIS" \
+  local tls=(TLS_PORT=0)
+  if [ "$TLS" = on ]; then tls=(TLS_PORT="$(($2 + 10))" TLS_CERT_FILE="$ca" TLS_KEY_FILE="$work/tls.key"); fi
+  env "${tls[@]}" PORT="$2" BIND_ADDRESS=127.0.0.1 NODE_ID="$1" PUBLIC_ENDPOINT="http://127.0.0.1:$2" LOG_LEVEL=warn REDIS__CONNECTION="127.0.0.1:$REDIS" \
     HOOK_MAX_CONCURRENCY=512 HOOK_QUEUE_TIMEOUT_MS=1000 TENANT_AUTH_MAP="{\"t1\":\"http://127.0.0.1:$HOOK\"}" \
     TENANT_HOOK_SECRETS='{"t1":"dev-secret-t1"}' "$MICS" gateway >"$work/$1.log" 2>&1 & node=$!; pids+=("$node")
   ready "$2" || { cat "$work/$1.log" >&2; exit 1; }
@@ -78,4 +88,4 @@ if [ "$CONNECTIONS" -gt 0 ]; then idle; fi
 for rate in $RATES; do talk "$rate" "one node"; done
 start_node b "$GW2"; second=$node
 sleep 3
-for rate in $RATES; do talk "$rate" "from node to node, both together" --recipientUrl "ws://127.0.0.1:$GW2/ws"; done
+for rate in $RATES; do talk "$rate" "from node to node, both together" --recipientUrl "$(url "$GW2")"; done

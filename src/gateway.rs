@@ -21,13 +21,14 @@ use mics_domain::trace::NoTraces;
 use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{Admin, AdminSettings};
+use crate::certificate::{self, Shown};
 use crate::config::{DedupMode, GatewayConfig, Mode, Source};
 use crate::grpc::{GrpcLink, LinkSettings, NodeServer, ServerSettings};
 use crate::hookmock::{EmbeddedHooks, MockSettings, MockTenant};
 use crate::hooks::client::{HostRules, HttpHookSettings, HttpHooks};
 use crate::hooks::{HOOK_BUDGET, sign};
 use crate::http::app::Surface;
-use crate::http::listener::{self, H2Sockets};
+use crate::http::listener::{self, H2Sockets, TlsPort};
 use crate::kafka::{Connection, KafkaConfig, KafkaSink, Limits, Retries};
 use crate::redis::{RedisConfig, RedisDirectory};
 use crate::reload::Reloader;
@@ -73,6 +74,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where operators look; `None` = not served.
     pub admin: Option<SocketAddr>,
+    /// Where clients connect over TLS; `None` = not served.
+    pub tls: Option<SocketAddr>,
     pub reloader: Arc<Reloader>,
     server: ServerHandle,
     grpc: Option<NodeServer>,
@@ -113,6 +116,11 @@ fn listen(setting: &'static str, address: IpAddr, port: u16) -> Result<TcpListen
     listener::bind(address).map_err(|error| StartError::Listen { setting, address, error })
 }
 
+fn tls_port(config: &GatewayConfig, shown: Arc<Shown>) -> Result<TlsPort, StartError> {
+    let listener = listen("TLS_PORT", config.bind_address, config.tls_port)?;
+    Ok((listener, certificate::server_config(shown).map_err(other)?))
+}
+
 /// Starts a node; `source` is what its configuration was read from. Needs a running actix system.
 pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Running, StartError> {
     // A port that is taken ends the start before anybody hears of the node.
@@ -121,6 +129,8 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
         0 => None,
         port => Some(listen("ADMIN_PORT", config.admin_bind_address, port)?),
     };
+    let certificate = config.tls_certificate.as_ref().map(Shown::new);
+    let tls = certificate.clone().map(|shown| tls_port(config, shown)).transpose()?;
     let address = main.local_addr().map_err(other)?;
     let metrics = metrics().map_err(other)?;
 
@@ -158,16 +168,17 @@ pub fn start(config: &GatewayConfig, mode: Mode, source: Source) -> Result<Runni
     let surface = if mode == Mode::Dev { Surface::Dev } else { Surface::Public };
     let workers =
         if config.workers > 0 { config.workers } else { std::thread::available_parallelism().map_or(2, usize::from) };
-    let server = listener::serve(main, workers, node.clone(), surface, http, sockets).map_err(other)?;
+    let tls_address = tls.as_ref().map(|(port, _)| port.local_addr()).transpose().map_err(other)?;
+    let server = listener::serve(main, tls, workers, node.clone(), surface, http, sockets).map_err(other)?;
     let handle = server.handle();
     actix_rt::spawn(async move {
         if let Err(error) = server.await {
             tracing::error!(%error, "server_ended");
         }
     });
-    let reloader = Reloader::new(source, mode, config.clone(), node.clone());
+    let reloader = Reloader::new(source, mode, config.clone(), node.clone(), certificate);
     let admin = operators.map(|port| admin(config, port, &node, &reloader)).transpose()?;
-    Ok(Running { node, address, admin, reloader, server: handle, grpc, kafka, traces })
+    Ok(Running { node, address, admin, tls: tls_address, reloader, server: handle, grpc, kafka, traces })
 }
 
 /// The node's own metrics and those of its process (processor time, memory, descriptors), which only Linux tells.

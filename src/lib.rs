@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod admin_cli;
 pub mod background;
+pub mod certificate;
 pub mod config;
 pub mod dlq;
 pub mod docs;

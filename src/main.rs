@@ -96,7 +96,7 @@ fn gateway(mode: Mode, arguments: Vec<String>) -> ExitCode {
         if mode == Mode::Dev {
             println!("\n  MICS is ready: http://localhost:{}/  (open it in two tabs)\n", running.address.port());
         }
-        tracing::info!(address = %running.address, "listening");
+        tracing::info!(address = %running.address, tls = running.tls.map(tracing::field::display), "listening");
         running.reloader.watch();
         let code = tokio::select! {
             () = stop_signal() => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! Tenants that change while the node runs: the configuration is read again when its files change, on SIGHUP and when an
-//! operator asks. Everything is checked first; with a mistake nothing changes. Of all variables only tenants are taken over.
+//! Tenants and the certificate, which change while the node runs: the configuration is read again when its files change, on
+//! SIGHUP and when an operator asks. Everything is checked first; with a mistake nothing changes. Nothing else is taken over.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use mics_actors::node::{Node, unix_ms};
 use mics_actors::tenant::TenantChange;
 use tokio::sync::Mutex;
 
+use crate::certificate::Shown;
 use crate::config::{ConfigError, ConfigErrors, GatewayConfig, Mode, Source};
 use crate::gateway::tenants;
 
@@ -23,6 +24,7 @@ const START: &str = "start";
 pub struct Reloaded {
     /// In the order of the tenants' ids.
     pub changes: Vec<TenantChange>,
+    pub certificate_renewed: bool,
     pub warnings: Vec<String>,
     /// Other variables differ from those that the node was started with: they need a restart.
     pub restart_needed: bool,
@@ -34,15 +36,23 @@ pub struct Reloader {
     mode: Mode,
     started_with: GatewayConfig,
     node: Arc<Node>,
+    certificate: Option<Arc<Shown>>,
     /// One reload at a time.
     one: Mutex<()>,
 }
 
 impl Reloader {
-    pub fn new(source: Source, mode: Mode, started_with: GatewayConfig, node: Arc<Node>) -> Arc<Self> {
+    /// `certificate`: what the TLS port shows, if there is one.
+    pub fn new(
+        source: Source,
+        mode: Mode,
+        started_with: GatewayConfig,
+        node: Arc<Node>,
+        certificate: Option<Arc<Shown>>,
+    ) -> Arc<Self> {
         // What a node starts with was read as a reload reads it.
         note(&node, true);
-        Arc::new(Reloader { source: Arc::new(source), mode, started_with, node, one: Mutex::default() })
+        Arc::new(Reloader { source: Arc::new(source), mode, started_with, node, certificate, one: Mutex::default() })
     }
 
     /// Takes over what the files say now, or answers every mistake and changes nothing. `cause` is for the log.
@@ -59,8 +69,14 @@ impl Reloader {
         })?;
         let mut changes = self.node.change_tenants(&tenants(&config, mode));
         changes.sort_by(|a, b| id(a).cmp(id(b)));
-        let before = GatewayConfig { tenants: config.tenants.clone(), ..self.started_with.clone() };
-        let reloaded = Reloaded { changes, warnings, restart_needed: before != config };
+        let shown = self.certificate.as_ref().zip(config.tls_certificate.as_ref());
+        let certificate_renewed = shown.is_some_and(|(shown, new)| shown.renew(new));
+        let before = GatewayConfig {
+            tenants: config.tenants.clone(),
+            tls_certificate: config.tls_certificate.clone(),
+            ..self.started_with.clone()
+        };
+        let reloaded = Reloaded { changes, certificate_renewed, warnings, restart_needed: before != config };
         reloaded.log(cause);
         Ok(reloaded)
     }
@@ -76,7 +92,9 @@ impl Reloader {
             }
         });
         let config = &self.started_with;
-        let files: Vec<PathBuf> = config.tenants_file.iter().chain(&config.config_file).cloned().collect();
+        let certificate = [&config.tls_cert_file, &config.tls_key_file].into_iter().flatten();
+        let files: Vec<PathBuf> =
+            config.tenants_file.iter().chain(&config.config_file).chain(certificate).cloned().collect();
         if !files.is_empty() {
             actix_rt::spawn(self.clone().watch_files(files));
         }
@@ -136,7 +154,7 @@ fn id(change: &TenantChange) -> &str {
 
 impl Reloaded {
     fn log(&self, cause: &str) {
-        if cause == START && self.changes.is_empty() {
+        if cause == START && self.changes.is_empty() && !self.certificate_renewed {
             return;
         }
         for warning in &self.warnings {
@@ -151,8 +169,14 @@ impl Reloaded {
                 }
             }
         }
+        if self.certificate_renewed {
+            tracing::info!(cause, "certificate_renewed");
+        }
         if self.restart_needed {
-            tracing::warn!(cause, "reload: other settings than tenants differ; they need a restart");
+            tracing::warn!(
+                cause,
+                "reload: other settings than tenants and the certificate differ; they need a restart"
+            );
         }
         tracing::info!(cause, changes = self.changes.len(), "reload_done");
     }

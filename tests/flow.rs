@@ -1,6 +1,9 @@
 //! End-to-end tests of one gateway node over real sockets. Must not reach beyond loopback, and must wait for conditions,
 //! never for time.
 
+/// Clients come over plain TCP here; `flow_tls.rs` has them come over TLS.
+const SECURED: bool = false;
+
 #[path = "flow/cluster.rs"]
 mod cluster;
 #[path = "flow/connections.rs"]

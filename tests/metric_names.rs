@@ -15,6 +15,8 @@ use support::{Book, Check, Gateway, Setup, wait_until};
 #[allow(dead_code, unused_imports)]
 mod support;
 
+const SECURED: bool = false;
+
 use MetricType::{COUNTER, GAUGE, HISTOGRAM};
 
 /// Bounds of the contract's histograms in milliseconds; +Inf follows.

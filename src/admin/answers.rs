@@ -258,10 +258,11 @@ pub async fn reload(admin: &Admin) -> Result<Answer, Problem> {
             TenantChange::Changed(tenant, fields) => changed.push(json!({ "tenant": tenant, "fields": fields })),
         }
     }
-    let detail = format!("added={added:?} removed={removed:?} changed={}", changed.len());
+    let renewed = reloaded.certificate_renewed;
+    let detail = format!("added={added:?} removed={removed:?} changed={} certificate={renewed}", changed.len());
     let body = json!({
         "node": &*admin.node.id, "added": added, "removed": removed, "changed": changed,
-        "warnings": reloaded.warnings, "restart_needed": reloaded.restart_needed,
+        "certificate_renewed": renewed, "warnings": reloaded.warnings, "restart_needed": reloaded.restart_needed,
     });
     Ok(Answer { detail, ..Answer::json(&body) })
 }

@@ -187,6 +187,9 @@ fn reload(answer: &Value) -> String {
         let fields: Vec<String> = rows(&changed["fields"]).map(cell).collect();
         let _ = writeln!(text, "changed {}: {}", cell(&changed["tenant"]), fields.join(", "));
     }
+    if answer["certificate_renewed"] == true {
+        text.push_str("certificate renewed\n");
+    }
     if text.is_empty() {
         text.push_str("nothing has changed\n");
     }
@@ -194,7 +197,7 @@ fn reload(answer: &Value) -> String {
         let _ = writeln!(text, "warning: {}", cell(warning));
     }
     if answer["restart_needed"] == true {
-        text.push_str("other settings than tenants differ: they need a restart\n");
+        text.push_str("other settings than tenants and the certificate differ: they need a restart\n");
     }
     text
 }

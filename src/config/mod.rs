@@ -6,6 +6,7 @@ mod file;
 mod hook_mock;
 mod parse;
 mod source;
+mod tls;
 mod values;
 mod vars;
 
@@ -21,6 +22,8 @@ pub use hook_mock::{HookMockConfig, HookPolicy};
 use parse::Reader;
 pub use source::{ConfigError, ConfigErrors, Secret, Source};
 pub use vars::{Area, FILE_VAR, HOOK_MOCK_VARS, Kind, VARS, Var};
+
+use crate::certificate::Certificate;
 
 /// An admin token should have at least so many bytes.
 const SHORT_TOKEN: usize = 16;
@@ -66,6 +69,11 @@ pub struct GatewayConfig {
     pub port: u16,
     pub bind_address: IpAddr,
     pub grpc_port: u16,
+    pub tls_port: u16,
+    pub tls_cert_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    /// What the two files hold, when there is a port for it.
+    pub tls_certificate: Option<Certificate>,
     pub admin_port: u16,
     pub admin_bind_address: IpAddr,
     /// `None` = open to the loopback.
@@ -145,12 +153,19 @@ impl GatewayConfig {
     fn read(r: &mut Reader, mode: Mode) -> GatewayConfig {
         let port = r.port("PORT");
         let grpc_port = r.port("GRPC_PORT");
+        let tls_port = r.port("TLS_PORT");
+        let (tls_files, tls_certificate) = tls::certificate(r, tls_port);
+        let [tls_cert_file, tls_key_file] = tls_files;
         // Read for its mistakes only: accepted for compatibility.
         r.millis("KAFKA_IDLE_DELAY_MS");
         GatewayConfig {
             port,
             bind_address: ip_address(r, "BIND_ADDRESS"),
             grpc_port,
+            tls_port,
+            tls_cert_file,
+            tls_key_file,
+            tls_certificate,
             admin_port: r.port("ADMIN_PORT"),
             admin_bind_address: ip_address(r, "ADMIN_BIND_ADDRESS"),
             admin_token: r.secret("ADMIN_TOKEN"),
@@ -234,7 +249,8 @@ impl GatewayConfig {
         if self.admin_token.as_ref().is_some_and(|token| token.expose().len() < SHORT_TOKEN) {
             r.warn("ADMIN_TOKEN", format_args!("has less than {SHORT_TOKEN} bytes and can be guessed"));
         }
-        let ports = [("PORT", self.port), ("GRPC_PORT", self.grpc_port), ("ADMIN_PORT", self.admin_port)];
+        let (grpc, tls, admin) = (self.grpc_port, self.tls_port, self.admin_port);
+        let ports = [("PORT", self.port), ("GRPC_PORT", grpc), ("TLS_PORT", tls), ("ADMIN_PORT", admin)];
         for (at, (name, port)) in ports.iter().enumerate().filter(|(_, (_, port))| *port != 0) {
             if let Some((other, _)) = ports[..at].iter().find(|(_, other)| other == port) {
                 r.error(name, &port.to_string(), format!("is also {other}; leave it 0 or choose another"));

@@ -1,5 +1,5 @@
 //! One TCP port for three protocols: a connection that opens with the HTTP/2 preface goes to the node-to-node server,
-//! everything else is HTTP/1.1, where an upgrade on `/ws` becomes a session.
+//! everything else is HTTP/1.1, where an upgrade on `/ws` becomes a session. A second port serves the latter over TLS.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,13 +21,18 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use actix_web_prom::PrometheusMetrics;
 use mics_actors::node::Node;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tracing_actix_web::TracingLogger;
 
 use super::app::{self, Surface};
 use super::console;
 use crate::admin::{self, Admin};
+use crate::ws::tls::TlsStream;
 use crate::ws::upgrade::upgrade;
+use crate::ws::wire::Socket;
 
 /// Start of every HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -46,6 +51,9 @@ const ADMIN_CONNECTIONS: usize = 256;
 /// Takes sockets that speak HTTP/2 (node-to-node gRPC); `None` closes them.
 pub type H2Sockets = Option<Arc<dyn Fn(std::net::TcpStream) + Send + Sync>>;
 
+/// The socket of the TLS port, and how to speak there.
+pub type TlsPort = (TcpListener, Arc<ServerConfig>);
+
 /// Binds before anything else starts, so that a taken port is an error and port 0 is known.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
@@ -60,9 +68,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves the main port. The server stops when its handle says so; sessions live on until they are closed.
+/// Serves the main port, and the same to clients who come with TLS. The server stops when its handle says so; sessions
+/// live on until they are closed.
 pub fn serve(
     listener: TcpListener,
+    tls: Option<TlsPort>,
     workers: usize,
     node: Arc<Node>,
     surface: Surface,
@@ -71,22 +81,101 @@ pub fn serve(
 ) -> io::Result<Server> {
     let builder: ServerBuilder = Server::build().workers(workers).backlog(BACKLOG as u32).disable_signals();
     let builder = builder.max_concurrent_connections(usize::MAX >> 8).shutdown_timeout(1);
-    let factory = move || {
-        let (node, http, h2) = (node.clone(), http.clone(), h2.clone());
-        fn_factory(move || worker(node.clone(), surface, http.clone(), h2.clone()))
+    let site = Site { node, surface, http };
+    let plain = {
+        let site = site.clone();
+        move || {
+            let (site, h2) = (site.clone(), h2.clone());
+            fn_factory(move || worker(site.clone(), h2.clone()))
+        }
     };
-    Ok(builder.listen("mics", listener, factory)?.run())
+    let mut builder = builder.listen("mics", listener, plain)?;
+    if let Some((listener, config)) = tls {
+        let secured = move || {
+            let (site, config) = (site.clone(), config.clone());
+            fn_factory(move || tls_worker(site.clone(), config.clone()))
+        };
+        builder = builder.listen("mics-tls", listener, secured)?;
+    }
+    Ok(builder.run())
 }
 
-/// The services of one worker thread behind one accept function.
-async fn worker(
+/// What is served.
+#[derive(Clone)]
+struct Site {
     node: Arc<Node>,
     surface: Surface,
     http: PrometheusMetrics,
-    h2: H2Sockets,
+}
+
+/// The services of one worker thread behind one accept function.
+async fn worker(site: Site, h2: H2Sockets) -> Result<impl Service<TcpStream, Response = (), Error = ()>, ()> {
+    let http1 = Rc::new(http1::<TcpStream>(&site).await?);
+    let turns = Rc::new(Semaphore::new(TURNS));
+    Ok(fn_service(move |stream: TcpStream| {
+        let (http1, h2, turns) = (http1.clone(), h2.clone(), turns.clone());
+        async move {
+            let mut first = [0; 32];
+            let seen = timeout(REQUEST_TIMEOUT, stream.peek(&mut first)).await;
+            let Ok(Ok(count @ 1..)) = seen else { return Ok(()) };
+            let first = &first[..count];
+            if first.starts_with(&PREFACE[..first.len().min(PREFACE.len())]) {
+                hand_over(stream, h2);
+                return Ok(());
+            }
+            let peer = stream.peer_addr().ok();
+            in_turn(&turns, http1.call((stream, peer, is_console(first)))).await
+        }
+    }))
+}
+
+/// The same behind TLS, and without the other nodes.
+async fn tls_worker(
+    site: Site,
+    config: Arc<ServerConfig>,
 ) -> Result<impl Service<TcpStream, Response = (), Error = ()>, ()> {
+    let http1 = Rc::new(http1::<TlsStream>(&site).await?);
+    let turns = Rc::new(Semaphore::new(TURNS));
+    let node = site.node;
+    Ok(fn_service(move |stream: TcpStream| {
+        let (http1, turns, node, config) = (http1.clone(), turns.clone(), node.clone(), config.clone());
+        async move {
+            // Whoever says nothing costs a socket for a while, and no more.
+            let seen = timeout(REQUEST_TIMEOUT, stream.peek(&mut [0])).await;
+            let Ok(Ok(1..)) = seen else { return Ok(()) };
+            let peer = stream.peer_addr().ok();
+            let serving = async {
+                let Some(mut stream) = accept(&node, stream, config).await else { return Ok(()) };
+                let seen = timeout(REQUEST_TIMEOUT, stream.peek()).await;
+                let Ok(Ok(first @ [_, ..])) = seen else { return Ok(()) };
+                let console = is_console(first);
+                http1.call((stream, peer, console)).await
+            };
+            in_turn(&turns, serving).await
+        }
+    }))
+}
+
+/// The TLS handshake; it is one of those that a node does so many of at once.
+async fn accept(node: &Arc<Node>, stream: TcpStream, config: Arc<ServerConfig>) -> Option<TlsStream> {
+    let refused = |reason: &str| node.metrics.ws_handshakes_refused_total.with_label_values(&[reason]).inc();
+    let _place = node.open_handshake().inspect_err(|reason| refused(reason)).ok()?;
+    let _ = stream.set_nodelay(true);
+    match timeout(REQUEST_TIMEOUT, TlsStream::accept(stream, config)).await {
+        Ok(Ok(stream)) => Some(stream),
+        _ => {
+            refused("tls");
+            None
+        }
+    }
+}
+
+/// HTTP/1.1 on sockets of one kind: (socket, its peer, whether it asks for the console).
+async fn http1<S: Socket + AsyncRead + AsyncWrite + Unpin>(
+    site: &Site,
+) -> Result<impl Service<(S, Option<SocketAddr>, bool), Response = (), Error = ()> + use<S>, ()> {
     let app = {
-        let node = node.clone();
+        let Site { node, surface, http } = site.clone();
         move || {
             let node = node.clone();
             let app = App::new().wrap(http.clone()).wrap(TracingLogger::default());
@@ -95,7 +184,8 @@ async fn worker(
                 .map_err(|error| error.error_response())
         }
     };
-    let sessions = fn_service(move |(request, framed): (Request, Framed<TcpStream, Codec>)| {
+    let node = site.node.clone();
+    let sessions = fn_service(move |(request, framed): (Request, Framed<S, Codec>)| {
         let upgraded = upgrade(node.clone(), request, framed);
         async move { upgraded.await.map_err(actix_web::Error::from) }
     });
@@ -113,28 +203,22 @@ async fn worker(
         .new_service(())
         .await;
     let (main, plain) = (Rc::new(main), Rc::new(plain.map_err(drop)?));
-    let turns = Rc::new(Semaphore::new(TURNS));
-    Ok(fn_service(move |stream: TcpStream| {
-        let (main, plain, h2, turns) = (main.clone(), plain.clone(), h2.clone(), turns.clone());
+    Ok(fn_service(move |(stream, peer, console): (S, Option<SocketAddr>, bool)| {
+        let (main, plain) = (main.clone(), plain.clone());
         async move {
-            let mut first = [0; 32];
-            let seen = tokio::time::timeout(REQUEST_TIMEOUT, stream.peek(&mut first)).await;
-            let Ok(Ok(count @ 1..)) = seen else { return Ok(()) };
-            let first = &first[..count];
-            if first.starts_with(&PREFACE[..first.len().min(PREFACE.len())]) {
-                hand_over(stream, h2);
-                return Ok(());
-            }
-            let peer = stream.peer_addr().ok();
             // An upgrade service takes every upgrade; the console's sockets are the app's own.
-            let served = match first.starts_with(format!("GET {}", console::PATH).as_bytes()) {
-                true => in_turn(&turns, plain.call((stream, peer))).await,
-                false => in_turn(&turns, main.call((stream, peer))).await,
+            let served = match console {
+                true => plain.call((stream, peer)).await,
+                false => main.call((stream, peer)).await,
             };
             // A connection that breaks is everyday business.
             served.map_err(drop)
         }
     }))
+}
+
+fn is_console(first: &[u8]) -> bool {
+    first.starts_with(format!("GET {}", console::PATH).as_bytes())
 }
 
 /// Serves new connections that have begun to speak a few at a time: thousands who come back at once must not stand
@@ -144,7 +228,7 @@ async fn in_turn<F: Future>(turns: &Semaphore, serving: F) -> F::Output {
     // It is never closed.
     let turn = turns.acquire().await;
     let mut serving = pin!(serving);
-    match tokio::time::timeout(TURN, serving.as_mut()).await {
+    match timeout(TURN, serving.as_mut()).await {
         Ok(served) => served,
         Err(_) => {
             drop(turn);

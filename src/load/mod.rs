@@ -17,6 +17,10 @@ use live::Live;
 use mics_client::{ConnectionState, MicsClient};
 use options::{Mode, Options, Parsed};
 use report::Report;
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +39,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// What all parts of one run share.
 pub(crate) struct Run {
     pub options: Options,
+    /// None: the public authorities.
+    pub tls: Option<Arc<ClientConfig>>,
     pub live: Live,
     /// Names this run in message ids and payloads, so that leftovers of another run are told apart.
     pub id: u64,
@@ -46,10 +52,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn new(options: Options) -> Self {
+    fn new(options: Options, tls: Option<Arc<ClientConfig>>) -> Self {
         let clients = vec![None; options.connections];
         Self {
             options,
+            tls,
             live: Live::default(),
             id: rand::random(),
             epoch: Instant::now(),
@@ -86,6 +93,13 @@ pub fn run(args: Vec<String>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let tls = match Some(&options.ca_file).filter(|path| !path.is_empty()).map(|path| trusting(path)).transpose() {
+        Ok(tls) => tls,
+        Err(error) => {
+            eprintln!("--caFile {}: {error}", options.ca_file);
+            return ExitCode::from(2);
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -93,14 +107,32 @@ pub fn run(args: Vec<String>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let report = runtime.block_on(drive(options));
+    let report = runtime.block_on(drive(options, tls));
     print!("{}", report.render());
     if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Trusts the certificates of a file and no others. The error is one line for the user.
+fn trusting(path: &str) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // Each connection stands for a client of its own, who has no ticket of another's.
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
 /// Ramp, traffic, settling, closing; then the verdict.
-async fn drive(options: Options) -> Report {
-    let run = Arc::new(Run::new(options));
+async fn drive(options: Options, tls: Option<Arc<ClientConfig>>) -> Report {
+    let run = Arc::new(Run::new(options, tls));
     let progress = tokio::spawn(report::print_progress(run.clone()));
     let workers = ramp(&run).await;
     while run.live.attempts() < run.options.connections as u64 {

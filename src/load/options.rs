@@ -17,6 +17,7 @@ usage: mics load --url <ws://host:port/ws> --tenantId <id> [options]
   --groupId <id>             needed for group-chat
   --groupMembers <n>         the first n connections are members of the group; 0: those that receive anything (0)
   --heartbeatSeconds <s>     heartbeat interval, 0 for none (10)
+  --caFile <path>            wss: trust the certificates of this PEM file, not the public authorities
   --sourceAddresses <n>      connect from 127.0.0.1 to 127.0.0.n in turn; 0: system's choice (0)
   --json                     print one JSON object at the end, progress on stderr
   --help                     this text
@@ -81,6 +82,8 @@ pub(crate) struct Options {
     pub group_members: usize,
     pub heartbeat_seconds: f64,
     pub source_addresses: u8,
+    /// Empty: the public authorities.
+    pub ca_file: String,
     pub json: bool,
 }
 
@@ -105,6 +108,7 @@ impl Default for Options {
             group_members: 0,
             heartbeat_seconds: 10.0,
             source_addresses: 0,
+            ca_file: String::new(),
             json: false,
         }
     }
@@ -175,6 +179,7 @@ fn set(o: &mut Options, name: &str, value: &str) -> Result<(), &'static str> {
         "--groupid" => o.group_id = value.trim().to_owned(),
         "--groupmembers" => o.group_members = count(value, 0, 10_000_000)?,
         "--heartbeatseconds" => o.heartbeat_seconds = not_negative(value)?,
+        "--cafile" => o.ca_file = value.to_owned(),
         "--sourceaddresses" => o.source_addresses = count(value, 0, 254)? as u8,
         _ => return Err("unknown option"),
     }
@@ -202,11 +207,11 @@ fn is_ws_url(url: &str) -> bool {
 fn check(o: &mut Options) -> Result<(), String> {
     for (name, url) in [("--recipientUrl", &o.recipient_url), ("--reconnectUrl", &o.reconnect_url)] {
         if !url.is_empty() && !is_ws_url(url) {
-            return Err(format!("{name} must be an absolute ws:// address"));
+            return Err(format!("{name} must be an absolute ws:// or wss:// address"));
         }
     }
     if !is_ws_url(&o.url) {
-        return Err("--url must be an absolute ws:// address".into());
+        return Err("--url must be an absolute ws:// or wss:// address".into());
     }
     if !o.recipient_url.is_empty() && !o.connections.is_multiple_of(2) {
         return Err("--recipientUrl needs an even number of connections".into());

@@ -142,6 +142,7 @@ fn client_options(run: &Run, index: usize) -> MicsClientOptions {
         event_capacity: 1 << 16,
         dedup_window: 0,
         local_address: local,
+        tls: run.tls.clone(),
         ..Default::default()
     }
 }

@@ -3,4 +3,6 @@
 
 pub mod decode;
 pub mod tcp;
+pub mod tls;
 pub mod upgrade;
+pub mod wire;

@@ -1,7 +1,7 @@
 //! `GET /ws`: refuse early what can be refused early, answer the handshake, start the session. Must not decide who a
 //! client is.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,12 +9,13 @@ use actix_codec::Framed;
 use actix_http::h1::Codec;
 use actix_http::header;
 use actix_http::{HttpMessage, Request, ws};
-use actix_rt::net::TcpStream;
 use bytes::BytesMut;
+use futures_util::future::poll_fn;
 use mics_actors::node::Node;
 use mics_actors::session::{self, Hello};
+use mics_actors::wire::Wire;
 
-use super::tcp::TcpWire;
+use super::wire::{Socket, SocketWire};
 
 /// True for the path of the WebSocket endpoint: any case, one trailing slash allowed.
 pub fn is_ws_path(path: &str) -> bool {
@@ -31,25 +32,24 @@ pub fn hello(query: &str) -> Hello {
 }
 
 /// Takes a connection whose request asks for an upgrade.
-pub async fn upgrade(node: Arc<Node>, request: Request, framed: Framed<TcpStream, Codec>) -> io::Result<()> {
+pub async fn upgrade<S: Socket>(node: Arc<Node>, request: Request, framed: Framed<S, Codec>) -> io::Result<()> {
     let parts = framed.into_parts();
-    let stream = parts.io;
+    parts.io.stream().set_nodelay(true)?;
+    // A copy, normally of nothing: the HTTP read buffer itself would stay allocated as long as the session.
+    let first = BytesMut::from(&parts.read_buf[..]);
+    let wire = Rc::new(SocketWire::new(parts.io, first, node.settings.max_frame_bytes()));
     let (places, key) = match accept(&node, &request) {
         Ok(accepted) => accepted,
         Err((status, reason)) => {
             node.metrics.ws_handshakes_refused_total.with_label_values(&[reason]).inc();
-            return respond(&stream, status, if status.starts_with("503") { "retry-after: 2\r\n" } else { "" }).await;
+            return respond(&*wire, status, if status.starts_with("503") { "retry-after: 2\r\n" } else { "" }).await;
         }
     };
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {key}\r\n\r\n"
     );
-    write_all(&stream, answer.as_bytes()).await?;
-    stream.set_nodelay(true)?;
+    write_all(&*wire, answer.as_bytes()).await?;
     let hello = hello(request.uri().query().unwrap_or_default());
-    // A copy, normally of nothing: the HTTP read buffer itself would stay allocated as long as the session.
-    let first = BytesMut::from(&parts.read_buf[..]);
-    let wire = Rc::new(TcpWire::new(stream, first, node.settings.max_frame_bytes()));
     let (place, handshake) = places;
     session::open(node, hello, wire, place, handshake);
     Ok(())
@@ -74,16 +74,18 @@ fn accept(node: &Arc<Node>, request: &Request) -> Result<(Places, String), (&'st
     Ok(((place, handshake), String::from_utf8_lossy(&key).into_owned()))
 }
 
-async fn respond(stream: &TcpStream, status: &str, headers: &str) -> io::Result<()> {
+async fn respond(wire: &dyn Wire, status: &str, headers: &str) -> io::Result<()> {
     let answer = format!("HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: 0\r\n\r\n");
-    write_all(stream, answer.as_bytes()).await
+    write_all(wire, answer.as_bytes()).await?;
+    wire.shutdown();
+    Ok(())
 }
 
-async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(wire: &dyn Wire, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        match stream.try_write(bytes) {
+        match wire.try_write_vectored(&[IoSlice::new(bytes)]) {
             Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => poll_fn(|cx| wire.poll_writable(cx)).await?,
             Err(error) => return Err(error),
         }
     }

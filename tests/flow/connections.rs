@@ -280,7 +280,14 @@ fn sockets_and_handshakes_beyond_the_nodes_limits_get_503() {
     let query = |user: &str| format!("tenantId=t1&token=valid:{user}&deviceId=d");
     let mut late = gateway.open(&query("late"));
     wait_until("the handshake is under way", || hold.waiting() == 1);
-    assert_eq!(client::upgrade_status(gateway.address, &query("u")), 503, "one handshake at a time");
+    if crate::SECURED {
+        // Refused before the handshake's work.
+        Client::raw(gateway.address, b"x", true);
+        let refused = &gateway.node.metrics.ws_handshakes_refused_total;
+        assert_eq!(refused.with_label_values(&["max_pending_handshakes"]).get(), 1);
+    } else {
+        assert_eq!(client::upgrade_status(gateway.address, &query("u")), 503, "one handshake at a time");
+    }
     hold.release();
     late.welcome();
     let _second = gateway.connect("t1", "u", "d");

@@ -4,7 +4,7 @@ use mics_domain::policy::HookFailure;
 use mics_proto::message::{AckStatus, MessageAck, MessageRequest};
 
 use crate::support::client::{group, single};
-use crate::support::{Book, Check, Frame, Setup, wait_until};
+use crate::support::{Book, Check, Client, Frame, Setup, wait_until};
 
 fn failed(ack: &MessageAck) -> &str {
     assert_eq!(ack.status, AckStatus::Failed as i32, "{ack:?}");
@@ -269,5 +269,21 @@ fn two_tenants_with_mirrored_ids_never_meet() {
         assert_eq!((&*second.tenant_id, &*second.group_id), (tenant, "g"));
         v.ping();
         v.pong();
+    }
+}
+
+#[test]
+fn large_messages_reach_a_slow_reader_whole_and_in_order() {
+    let gateway = Setup::default().set(|settings| settings.outbox_max_bytes = 64 << 20).start();
+    let mut sender = gateway.connect("t1", "sender", "d");
+    let mut reader = Client::open_with(gateway.address, "tenantId=t1&token=valid:v&deviceId=d", Some(4_096));
+    reader.welcome();
+    let body = |n: usize| (0..700_000 + n).map(|at| (at * 31 + n) as u8).collect::<Vec<u8>>();
+    for n in 0..20 {
+        assert_eq!(sender.say(single(&n.to_string(), "v", &body(n))).reason, "");
+    }
+    for n in 0..20 {
+        let message = reader.delivery();
+        assert!(message.msg_id == n.to_string() && message.msg_body == body(n), "the {n}th message");
     }
 }

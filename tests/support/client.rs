@@ -2,12 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, OnceLock};
 
 use mics_proto::message::{
     ClientFrame, ConnectAck, HeartbeatPing, MessageAck, MessageRequest, MessageType, ServerFrame, client_frame,
     server_frame,
 };
 use mics_proto::prost::Message as _;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::PATIENCE;
@@ -32,8 +34,16 @@ pub enum Frame {
     End,
 }
 
+/// How all clients of this process speak TLS; unset, they don't.
+pub static TLS: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+
+/// A socket, with or without TLS.
+pub trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
+
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     unread: Vec<u8>,
 }
 
@@ -62,7 +72,7 @@ pub fn group(msg_id: &str, group: &str) -> MessageRequest {
 }
 
 /// Sends a request head and reads the answer's: (status, bytes that came behind it).
-fn request(stream: &mut TcpStream, head: &str) -> (u16, Vec<u8>) {
+fn request(stream: &mut dyn Stream, head: &str) -> (u16, Vec<u8>) {
     stream.write_all(head.as_bytes()).unwrap();
     let (mut answer, mut byte) = (Vec::new(), [0; 1]);
     while !answer.ends_with(b"\r\n\r\n") {
@@ -75,7 +85,21 @@ fn request(stream: &mut TcpStream, head: &str) -> (u16, Vec<u8>) {
     (text.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
 
-fn dial(address: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
+fn dial(address: SocketAddr, receive_buffer: Option<usize>) -> Box<dyn Stream> {
+    let stream = dial_tcp(address, receive_buffer);
+    match TLS.get() {
+        Some(config) => Box::new(secured(stream, config.clone())),
+        None => Box::new(stream),
+    }
+}
+
+/// Speaks TLS to `localhost` over a connection; the handshake is done by the first read or write.
+pub fn secured(stream: TcpStream, config: Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
+    StreamOwned::new(ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap(), stream)
+}
+
+/// A connection without TLS.
+pub fn dial_tcp(address: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
     if let Some(bytes) = receive_buffer {
         socket.set_recv_buffer_size(bytes).unwrap();
@@ -97,17 +121,17 @@ fn upgrade_head(query: &str) -> String {
 
 /// Status of an upgrade request.
 pub fn upgrade_status(address: SocketAddr, query: &str) -> u16 {
-    request(&mut dial(address, None), &upgrade_head(query)).0
+    request(&mut *dial(address, None), &upgrade_head(query)).0
 }
 
 pub fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
-    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"))
+    http_get_over(dial(address, None), path)
 }
 
 pub fn http_post_json(address: SocketAddr, path: &str, json: &str) -> (u16, String) {
     let length = json.len();
     exchange(
-        address,
+        dial(address, None),
         &format!(
             "POST {path} HTTP/1.1\r\nHost: mock\r\nConnection: close\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\n\r\n{json}"
@@ -115,9 +139,12 @@ pub fn http_post_json(address: SocketAddr, path: &str, json: &str) -> (u16, Stri
     )
 }
 
-fn exchange(address: SocketAddr, whole: &str) -> (u16, String) {
-    let mut stream = dial(address, None);
-    let (status, head) = request(&mut stream, whole);
+pub fn http_get_over(stream: Box<dyn Stream>, path: &str) -> (u16, String) {
+    exchange(stream, &format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"))
+}
+
+fn exchange(mut stream: Box<dyn Stream>, whole: &str) -> (u16, String) {
+    let (status, head) = request(&mut *stream, whole);
     let mut body = Vec::new();
     stream.read_to_end(&mut body).unwrap();
     (status, format!("{}{}", String::from_utf8_lossy(&head), String::from_utf8_lossy(&body)))
@@ -130,8 +157,12 @@ impl Client {
 
     /// With a receive buffer of about this many bytes, for clients that do not read.
     pub fn open_with(address: SocketAddr, query: &str, receive_buffer: Option<usize>) -> Client {
-        let mut stream = dial(address, receive_buffer);
-        let (status, head) = request(&mut stream, &upgrade_head(query));
+        Client::over(dial(address, receive_buffer), query)
+    }
+
+    /// Upgrades a connection.
+    pub fn over(mut stream: Box<dyn Stream>, query: &str) -> Client {
+        let (status, head) = request(&mut *stream, &upgrade_head(query));
         assert_eq!(status, 101, "{}", String::from_utf8_lossy(&head));
         assert!(head.windows(28).any(|part| part == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "wrong accept key");
         Client { stream, unread: Vec::new() }
@@ -141,14 +172,14 @@ impl Client {
     pub fn open_and_send(address: SocketAddr, query: &str, bytes: &[u8]) -> Client {
         let mut stream = dial(address, None);
         stream.write_all(&[upgrade_head(query).as_bytes(), bytes].concat()).unwrap();
-        let (status, _) = request(&mut stream, "");
+        let (status, _) = request(&mut *stream, "");
         assert_eq!(status, 101);
         Client { stream, unread: Vec::new() }
     }
 
     /// A connection that sends bytes instead of a request and goes, orderly or by a reset.
     pub fn raw(address: SocketAddr, bytes: &[u8], orderly: bool) {
-        let mut stream = dial(address, None);
+        let mut stream = dial_tcp(address, None);
         let _ = stream.write_all(bytes);
         if orderly {
             let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -158,7 +189,7 @@ impl Client {
 
     /// Writes bytes as they are; false when the server has gone.
     pub fn bytes(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
+        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).is_ok()
     }
 
     /// One WebSocket frame, masked.

@@ -19,7 +19,8 @@ use mics_domain::tenant::Secret;
 use mics_domain::trace::NoTraces;
 use tokio::sync::oneshot;
 
-use super::client::{Client, http_get};
+use super::client::{self, Client, http_get};
+use super::tls::Identity;
 use super::{Book, PATIENCE};
 
 /// Settings of a node with tenants `t1` and `t2`; change what a test is about.
@@ -117,6 +118,7 @@ type Ready = (SocketAddr, Arc<Node>, Arc<Book>);
 
 /// A running node. Dropping it has it leave, without waiting for that.
 pub struct Gateway {
+    /// Over TLS where the tests are.
     pub address: SocketAddr,
     pub node: Arc<Node>,
     pub book: Arc<Book>,
@@ -148,11 +150,19 @@ impl Gateway {
                 let node = Node::start(setup.settings, ports, Metrics::new(prometheus::Registry::new()).unwrap());
                 let _reachable = link.register(&endpoint, node.clone());
                 let socket = listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-                let address = socket.local_addr().unwrap();
+                let mut address = socket.local_addr().unwrap();
+                let tls = crate::SECURED.then(|| {
+                    let socket = listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+                    address = socket.local_addr().unwrap();
+                    let identity = Identity::shared();
+                    client::TLS.get_or_init(|| identity.client(rustls::ALL_VERSIONS));
+                    (socket, identity.server())
+                });
                 let http =
                     actix_web_prom::PrometheusMetricsBuilder::new("mics").registry(node.metrics.registry.clone());
                 let http = http.build().unwrap();
-                let server = listener::serve(socket, setup.workers, node.clone(), Surface::Debug, http, None).unwrap();
+                let server =
+                    listener::serve(socket, tls, setup.workers, node.clone(), Surface::Debug, http, None).unwrap();
                 let handle = server.handle();
                 actix_rt::spawn(server);
                 ready.send((address, node.clone(), book)).unwrap();
@@ -173,6 +183,7 @@ impl Gateway {
         Gateway::run(move |ready, stopped| {
             actix_rt::System::new().block_on(async move {
                 let running = mics::gateway::start(&config, mode, source).unwrap();
+                running.reloader.watch();
                 ready.send((running.address, running.node.clone(), Arc::default())).unwrap();
                 let _ = stopped.await;
                 running.stop().await;

@@ -4,6 +4,7 @@
 pub mod book;
 pub mod client;
 pub mod gateway;
+pub mod tls;
 
 use std::time::Duration;
 

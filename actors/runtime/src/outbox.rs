@@ -56,6 +56,8 @@ struct State {
     bytes: usize,
     /// Bytes of the queue's first frame that the socket already took.
     written_of_first: usize,
+    /// Bytes behind those that the wire must be given again before anything else.
+    committed: usize,
     phase: Phase,
     /// How urgently the hub was asked to flush this outbox; `None` = not at all.
     scheduled: Option<Urgency>,
@@ -122,6 +124,7 @@ impl Outbox {
             nudged: false,
             bytes: 0,
             written_of_first: 0,
+            committed: 0,
             phase: Phase::Open,
             scheduled: None,
         };
@@ -252,7 +255,7 @@ impl Outbox {
     }
 
     /// Stops taking frames and queues the close frame. With `keep` the queue is still written; without, its deliveries
-    /// are returned (except one that is half written); and in any case those that waited behind a backlog.
+    /// are returned (except those that the socket has in part); and in any case those that waited behind a backlog.
     pub fn begin_close(self: &Arc<Self>, close: &Close, keep: bool) -> Vec<Frame> {
         let mut state = self.state();
         if matches!(state.phase, Phase::Closing | Phase::Closed) {
@@ -262,8 +265,8 @@ impl Outbox {
         let held = deliveries(state.held.take().unwrap_or_default());
         let mut taken = Vec::new();
         if !keep {
-            let first = usize::from(state.written_of_first > 0);
-            taken = deliveries(state.queue.drain(first..));
+            let begun = state.begun();
+            taken = deliveries(state.queue.drain(begun..));
         }
         self.queue_close(state, close);
         taken.extend(held);
@@ -307,7 +310,9 @@ impl Outbox {
                 shrink(&mut state.queue);
                 return if state.phase == Phase::Closing { Flushed::ClosedDone } else { Flushed::Empty };
             }
-            match write_batch(&state, wire) {
+            let written = write_batch(&state, wire);
+            state.committed = wire.committed();
+            match written {
                 Ok(0) => return Flushed::Broken,
                 Ok(written) => {
                     self.sent_bytes.inc_by(written as u64);
@@ -357,6 +362,17 @@ impl State {
     fn waiting(&self) -> usize {
         let first = self.queue.front().or_else(|| self.held.as_ref()?.front());
         self.bytes - first.map_or(0, Entry::size)
+    }
+
+    /// How many frames the socket has in part.
+    fn begun(&self) -> usize {
+        let mut bytes = self.written_of_first + self.committed;
+        let begun = self.queue.iter().take_while(|entry| {
+            let has = bytes > 0;
+            bytes = bytes.saturating_sub(entry.bytes.len());
+            has
+        });
+        begun.count()
     }
 
     fn written(&mut self, mut written: usize) {
@@ -443,6 +459,46 @@ mod tests {
         assert_eq!(outbox.queued_bytes(), frame::close(&close).len() + OVERHEAD);
         assert_eq!(outbox.flush(&Takes(usize::MAX)), Flushed::ClosedDone);
         assert_eq!(outbox.queued_bytes(), 0);
+    }
+
+    /// Is full, and has encrypted so many bytes more than it could send.
+    struct Committed(usize);
+
+    impl Wire for Committed {
+        fn poll_incoming(&self, _: &mut Context<'_>) -> Poll<Option<Incoming>> {
+            Poll::Pending
+        }
+
+        fn poll_leaving(&self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+
+        fn try_write_vectored(&self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn committed(&self) -> usize {
+            self.0
+        }
+
+        fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn shutdown(&self) {}
+    }
+
+    #[test]
+    fn what_the_wire_can_not_take_back_stays_and_is_given_back_only_if_it_is_never_sent() {
+        for (committed, stay) in [(0, 0), (1, 1), (100, 1), (101, 2), (300, 3)] {
+            let outbox = outbox();
+            for id in 1..=3 {
+                outbox.deliver(delivery(id, 100), Urgency::Interactive);
+            }
+            assert_eq!(outbox.flush(&Committed(committed)), Flushed::Blocked);
+            assert_eq!(outbox.begin_close(&Close::Replaced, false).len(), 3 - stay, "{committed} bytes");
+            assert_eq!(outbox.finish().len(), stay, "{committed} bytes");
+        }
     }
 
     #[test]

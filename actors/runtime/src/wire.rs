@@ -33,8 +33,15 @@ pub trait Wire {
     /// and looks no further than its first byte.
     fn poll_leaving(&self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Writes what fits without waiting; `WouldBlock` when nothing does.
+    /// Writes what fits without waiting; `WouldBlock` when nothing does. What it answers is with the system, and arrives
+    /// even if the connection is cut then.
     fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Bytes behind the written ones that can't be taken back, although the system does not have them yet (they are
+    /// encrypted): they must come first in the next write.
+    fn committed(&self) -> usize {
+        0
+    }
 
     /// Ready when writing may make progress again.
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

@@ -101,6 +101,8 @@ pub struct MicsClientOptions {
     pub max_frame_bytes: usize,
     /// Local address to connect from, for hosts with several; none by default.
     pub local_address: Option<IpAddr>,
+    /// How `wss` is spoken, e.g. with an authority of your own; by default with the public authorities of the web.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// End-to-end encryption of bodies; none by default.
     pub message_crypto: Option<Arc<dyn MessageCrypto>>,
 }
@@ -124,6 +126,7 @@ impl Default for MicsClientOptions {
             dedup_window: 1024,
             max_frame_bytes: 16 << 20,
             local_address: None,
+            tls: None,
             message_crypto: None,
         }
     }

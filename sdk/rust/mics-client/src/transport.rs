@@ -27,7 +27,11 @@ pub(crate) async fn open(url: &Url, options: &MicsClientOptions) -> Result<Ws, M
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(options.max_frame_bytes))
         .max_frame_size(Some(options.max_frame_bytes));
-    let connector = if url.scheme() == "wss" { Connector::Rustls(tls_config()?) } else { Connector::Plain };
+    let connector = match (url.scheme(), &options.tls) {
+        ("wss", Some(own)) => Connector::Rustls(own.clone()),
+        ("wss", None) => Connector::Rustls(tls_config()?),
+        _ => Connector::Plain,
+    };
     match client_async_tls_with_config(url.as_str(), stream, Some(config), Some(connector)).await {
         Ok((ws, _)) => Ok(ws),
         Err(WsError::Http(response)) => Err(MicsError::HttpRefused(response.status().as_u16())),
@@ -81,7 +85,7 @@ async fn dial_one(address: SocketAddr, local: Option<IpAddr>) -> std::io::Result
     socket.connect(address).await
 }
 
-/// One TLS configuration for all clients of the process. The crypto provider is named, not taken from the process
+/// One TLS configuration for all clients of the process without their own. The crypto provider is named, not taken from the process
 /// default, which fails when an application links two.
 fn tls_config() -> Result<Arc<ClientConfig>, MicsError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
