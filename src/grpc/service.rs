@@ -139,8 +139,13 @@ impl NodeGateway for Service {
     ) -> Result<Response<DrainOfflineResponse>, Status> {
         let DrainOfflineRequest { tenant_id, user_id } = request.into_inner();
         let (tenant, user): (Arc<str>, Arc<str>) = (tenant_id.into(), user_id.into());
-        let lease =
-            PeerCall::Lease { tenant: tenant.clone(), user: user.clone(), device: "".into(), hold_ms: DRAIN_HOLD_MS };
+        let lease = PeerCall::Lease {
+            tenant: tenant.clone(),
+            user: user.clone(),
+            device: "".into(),
+            holder: 0,
+            hold_ms: DRAIN_HOLD_MS,
+        };
         let PeerAnswer::Leased { kept, .. } = self.node.answer(lease) else { return wrong_answer() };
         if !kept.is_empty() {
             let taken = kept.iter().map(|kept| kept.id).collect();

@@ -85,11 +85,12 @@ pub fn call_request(call: PeerCall) -> CallRequest {
             let kept = kept.into_iter().map(kept_frame).collect();
             CallRequest::Place(PlaceRequest { tenant_id: tenant.to_string(), kept, view })
         }
-        PeerCall::Lease { tenant, user, device, hold_ms } => CallRequest::Lease(LeaseRequest {
+        PeerCall::Lease { tenant, user, device, holder, hold_ms } => CallRequest::Lease(LeaseRequest {
             tenant_id: tenant.to_string(),
             user_id: user.to_string(),
             device_id: device.to_string(),
             hold_ms,
+            holder: id_bytes(holder),
         }),
         PeerCall::Settle { tenant, user, device, taken, released } => CallRequest::Settle(SettleRequest {
             tenant_id: tenant.to_string(),
@@ -122,9 +123,14 @@ pub fn peer_call(request: CallRequest) -> Result<PeerCall, Status> {
             let kept = frames.into_iter().map(kept).collect::<Result<_, _>>()?;
             PeerCall::Place { tenant: tenant_id.into(), kept, view }
         }
-        CallRequest::Lease(LeaseRequest { tenant_id, user_id, device_id, hold_ms }) => {
-            PeerCall::Lease { tenant: tenant_id.into(), user: user_id.into(), device: device_id.into(), hold_ms }
-        }
+        CallRequest::Lease(LeaseRequest { tenant_id, user_id, device_id, hold_ms, holder }) => PeerCall::Lease {
+            tenant: tenant_id.into(),
+            user: user_id.into(),
+            device: device_id.into(),
+            // Nodes that are older do not say.
+            holder: if holder.is_empty() { 0 } else { id(&holder)? },
+            hold_ms,
+        },
         CallRequest::Settle(SettleRequest { tenant_id, user_id, device_id, taken, released }) => PeerCall::Settle {
             tenant: tenant_id.into(),
             user: user_id.into(),

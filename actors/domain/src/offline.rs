@@ -52,11 +52,21 @@ pub struct Put {
     pub evicted_messages: usize,
 }
 
+/// Who leases: a connection; 0 = not known, different from every other.
+pub type Holder = u128;
+
 #[derive(Debug)]
 struct Slot {
     /// Leased to somebody until then.
     held_until_ms: u64,
+    holder: Holder,
     entry: Entry,
+}
+
+impl Slot {
+    fn is_free_for(&self, holder: Holder, now_ms: u64) -> bool {
+        self.held_until_ms <= now_ms || (holder != 0 && self.holder == holder)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -124,24 +134,33 @@ impl OfflineBuffer {
         put
     }
 
-    /// True when somebody has leased frames that this device may have.
-    pub fn is_held(&self, user: &str, device: &str, now_ms: u64) -> bool {
-        let held = |slot: &Slot| slot.held_until_ms > now_ms && slot.entry.is_for(device);
+    /// True when somebody else has leased frames that this device may have.
+    pub fn is_held(&self, user: &str, device: &str, holder: Holder, now_ms: u64) -> bool {
+        let held = |slot: &Slot| !slot.is_free_for(holder, now_ms) && slot.entry.is_for(device);
         self.users.get(user).is_some_and(|queue| queue.slots.iter().any(held))
     }
 
     /// Takes the oldest frames that this device may have and nobody else holds: at least one, then up to `max_bytes` in
-    /// all. They are this caller's until they are settled, or for `hold_ms`.
-    pub fn lease(&mut self, user: &str, device: &str, max_bytes: usize, hold_ms: u64, now_ms: u64) -> Vec<Entry> {
+    /// all. They are this holder's until they are settled, or for `hold_ms`. Who asks again has not heard the answer, and
+    /// gets them again.
+    pub fn lease(
+        &mut self,
+        user: &str,
+        (device, holder): (&str, Holder),
+        max_bytes: usize,
+        hold_ms: u64,
+        now_ms: u64,
+    ) -> Vec<Entry> {
         self.drop_expired(now_ms);
         let Some(queue) = self.users.get_mut(user) else { return Vec::new() };
         let (mut entries, mut bytes) = (Vec::new(), 0usize);
-        for slot in queue.slots.iter_mut().filter(|slot| slot.held_until_ms <= now_ms && slot.entry.is_for(device)) {
+        let mine = |slot: &&mut Slot| slot.is_free_for(holder, now_ms) && slot.entry.is_for(device);
+        for slot in queue.slots.iter_mut().filter(mine) {
             bytes = bytes.saturating_add(slot.entry.frame.len());
             if bytes > max_bytes && !entries.is_empty() {
                 break;
             }
-            slot.held_until_ms = now_ms.saturating_add(hold_ms);
+            (slot.holder, slot.held_until_ms) = (holder, now_ms.saturating_add(hold_ms));
             entries.push(slot.entry.clone());
         }
         entries
@@ -262,7 +281,7 @@ impl OfflineBuffer {
                 queue.bytes += entry.frame.len();
                 self.bytes += entry.frame.len();
                 self.by_expiry.insert((entry.expires_at_ms, entry.id, user.clone()));
-                queue.slots.insert(index, Slot { held_until_ms: 0, entry });
+                queue.slots.insert(index, Slot { held_until_ms: 0, holder: 0, entry });
             }
         }
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::delivery::{Delivery, DeliveryId, Kept};
 use crate::event::Event;
 use crate::message::Message;
+use crate::offline::Holder;
 use crate::policy::HookFailure;
 use crate::report::NodeReport;
 use crate::tenant::{Secret, TenantConfig};
@@ -320,9 +321,9 @@ pub enum PeerCall {
     /// Keep these frames in the offline buffer. `view` is the asking node's idea of who is live: where it differs from
     /// the asked node's, that one sees to it that the frames come where they belong. Answer: [`PeerAnswer::Placed`].
     Place { tenant: Arc<str>, kept: Vec<Kept>, view: u64 },
-    /// What is kept for this device, oldest first; nobody else gets it until it is settled, or `hold_ms` are over.
+    /// What is kept for this device, oldest first; nobody but this `holder` gets it until it is settled, or `hold_ms` are over.
     /// Answer: [`PeerAnswer::Leased`].
-    Lease { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, hold_ms: u64 },
+    Lease { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, holder: Holder, hold_ms: u64 },
     /// The device has the frames `taken`: forget them. The `released` ones are free again. Answer: [`PeerAnswer::Done`].
     Settle { tenant: Arc<str>, user: Arc<str>, device: Arc<str>, taken: Vec<DeliveryId>, released: Vec<DeliveryId> },
     /// Frames wait for these users, who have sessions on your node. Answer: [`PeerAnswer::Done`].

@@ -134,7 +134,8 @@ impl Lease {
 
     /// True when somebody else holds more.
     fn take_here(&mut self, live: &Live) -> bool {
-        let (entries, held) = live.tenant.offline.lease(&live.user, &live.device, HOLD.as_millis() as u64);
+        let (entries, held) =
+            live.tenant.offline.lease(&live.user, &live.device, live.outbox.connection, HOLD.as_millis() as u64);
         for entry in entries {
             self.frames.entry(entry.id).or_insert(entry);
         }
@@ -143,7 +144,8 @@ impl Lease {
 
     async fn take_there(&mut self, live: &Live, endpoint: Arc<str>) -> bool {
         let (tenant, user, device) = (live.tenant.id.clone(), live.user.clone(), live.device.clone());
-        let call = PeerCall::Lease { tenant, user, device, hold_ms: HOLD.as_millis() as u64 };
+        let holder = live.outbox.connection;
+        let call = PeerCall::Lease { tenant, user, device, holder, hold_ms: HOLD.as_millis() as u64 };
         let now = clock_ms();
         match live.node.router().call(&endpoint, call).await {
             Ok(PeerAnswer::Leased { kept, held }) => {

@@ -45,19 +45,30 @@ fn ids(entries: &[Entry]) -> Vec<u128> {
 
 /// What a device would get now; leaves the buffer as it was.
 fn peek(b: &mut OfflineBuffer, name: &str, now: u64) -> Vec<String> {
-    let lease = b.lease(name, "dev", usize::MAX, HOLD, now);
+    let lease = b.lease(name, ("dev", 0), usize::MAX, HOLD, now);
     b.release(name, &ids(&lease));
     texts(&lease)
+}
+
+#[test]
+fn who_leases_again_gets_the_same_frames_again() {
+    let mut b = buffer(0, 0, 0);
+    put_all(&mut b, "u", &["a"]);
+    b.lease("u", ("dev", 7), usize::MAX, HOLD, 0);
+    put_all(&mut b, "u", &["b"]);
+    assert_eq!(texts(&b.lease("u", ("dev", 7), usize::MAX, HOLD, 1)), ["a", "b"], "the first answer was lost");
+    assert!(b.is_held("u", "dev", 8, 1) && b.is_held("u", "dev", 0, 1) && !b.is_held("u", "dev", 7, 1));
+    assert_eq!(b.lease("u", ("dev", 8), usize::MAX, HOLD, 1), []);
 }
 
 #[test]
 fn frames_come_out_in_order_and_leave_only_when_taken() {
     let mut b = buffer(0, 0, 0);
     put_all(&mut b, "u", &["a", "bb", "c"]);
-    let lease = b.lease("u", "dev", usize::MAX, HOLD, 0);
+    let lease = b.lease("u", ("dev", 0), usize::MAX, HOLD, 0);
     assert_eq!(texts(&lease), ["a", "bb", "c"]);
     assert_eq!((b.messages(), b.bytes(), b.has("u")), (3, 4, true));
-    assert_eq!(b.lease("u", "other", usize::MAX, HOLD, 0), [], "leased frames are nobody else's");
+    assert_eq!(b.lease("u", ("other", 0), usize::MAX, HOLD, 0), [], "leased frames are nobody else's");
     assert_eq!(b.take("u", &ids(&lease)), 3);
     assert_eq!((b.messages(), b.bytes(), b.users(), b.has("u")), (0, 0, 0, false));
     assert_eq!(b.take("u", &ids(&lease)), 0);
@@ -69,10 +80,10 @@ fn frames_come_out_in_order_and_leave_only_when_taken() {
 fn a_lease_ends_by_itself() {
     let mut b = buffer(0, 0, 0);
     put_all(&mut b, "u", &["a"]);
-    assert_eq!(b.lease("u", "dev", usize::MAX, 100, 10).len(), 1);
-    assert_eq!((b.is_held("u", "dev", 109), b.is_held("u", "dev", 110)), (true, false));
-    assert_eq!(b.lease("u", "dev", usize::MAX, 100, 109), []);
-    assert_eq!(b.lease("u", "dev", usize::MAX, 100, 110).len(), 1);
+    assert_eq!(b.lease("u", ("dev", 0), usize::MAX, 100, 10).len(), 1);
+    assert_eq!((b.is_held("u", "dev", 0, 109), b.is_held("u", "dev", 0, 110)), (true, false));
+    assert_eq!(b.lease("u", ("dev", 0), usize::MAX, 100, 109), []);
+    assert_eq!(b.lease("u", ("dev", 0), usize::MAX, 100, 110).len(), 1);
 }
 
 #[test]
@@ -154,7 +165,7 @@ fn a_lease_takes_at_least_one_frame_and_then_up_to_its_bytes() {
     for (max_bytes, count) in cases {
         let mut b = buffer(0, 0, 0);
         put_all(&mut b, "u", &["aaa", "bbb", "c"]);
-        assert_eq!(b.lease("u", "dev", max_bytes, HOLD, 0).len(), count, "{max_bytes}");
+        assert_eq!(b.lease("u", ("dev", 0), max_bytes, HOLD, 0).len(), count, "{max_bytes}");
     }
 }
 
@@ -162,7 +173,7 @@ fn a_lease_takes_at_least_one_frame_and_then_up_to_its_bytes() {
 fn what_is_released_stands_before_what_came_meanwhile() {
     let mut b = buffer(0, 0, 0);
     put_all(&mut b, "u", &["a", "b"]);
-    let lease = b.lease("u", "dev", usize::MAX, HOLD, 0);
+    let lease = b.lease("u", ("dev", 0), usize::MAX, HOLD, 0);
     put_all(&mut b, "u", &["c"]);
     assert_eq!(b.take("u", &ids(&lease[..1])), 1);
     b.release("u", &ids(&lease[1..]));
@@ -173,11 +184,11 @@ fn what_is_released_stands_before_what_came_meanwhile() {
 fn leased_frames_that_expire_or_are_dropped_do_not_come_back() {
     let mut b = buffer(2, 0, 0);
     put_all(&mut b, "u", &["a", "b"]);
-    let lease = b.lease("u", "dev", usize::MAX, HOLD, 0);
+    let lease = b.lease("u", ("dev", 0), usize::MAX, HOLD, 0);
     assert_eq!(put_all(&mut b, "u", &["c"]), 1);
     b.release("u", &ids(&lease));
     assert_eq!(peek(&mut b, "u", 0), ["b", "c"]);
-    let lease = b.lease("u", "dev", usize::MAX, HOLD, 0);
+    let lease = b.lease("u", ("dev", 0), usize::MAX, HOLD, 0);
     assert_eq!(b.expire(1000), 2);
     b.release("u", &ids(&lease));
     assert_eq!((b.messages(), b.bytes(), b.users()), (0, 0, 0));
@@ -198,10 +209,10 @@ fn a_frame_for_two_devices_waits_for_both() {
     let mut b = buffer(0, 0, 0);
     put(&mut b, &user("u"), entry(1, "x", 1000, &["a", "b"]), 0);
     put(&mut b, &user("u"), entry(2, "y", 1000, &[]), 0);
-    assert_eq!(b.lease("u", "a", usize::MAX, HOLD, 0).len(), 2);
+    assert_eq!(b.lease("u", ("a", 0), usize::MAX, HOLD, 0).len(), 2);
     b.take_for("u", "a", &[1, 2, 3]);
-    assert_eq!(b.lease("u", "a", usize::MAX, HOLD, 0), []);
-    assert_eq!(texts(&b.lease("u", "b", usize::MAX, HOLD, 0)), ["x"]);
+    assert_eq!(b.lease("u", ("a", 0), usize::MAX, HOLD, 0), []);
+    assert_eq!(texts(&b.lease("u", ("b", 0), usize::MAX, HOLD, 0)), ["x"]);
     b.take_for("u", "b", &[1]);
     assert_eq!((b.messages(), b.bytes(), b.has("u")), (0, 0, false));
 }
@@ -299,7 +310,7 @@ proptest! {
                     reported += put.dropped_messages + put.evicted_messages;
                 }
                 Op::Lease { user, max_bytes } => {
-                    let lease = b.lease(&names[user], "dev", max_bytes, HOLD, now);
+                    let lease = b.lease(&names[user], ("dev", 0), max_bytes, HOLD, now);
                     let bytes: usize = lease.iter().map(|e| e.frame.len()).sum();
                     prop_assert!(lease.len() <= 1 || bytes <= max_bytes);
                     prop_assert!(lease.iter().all(|e| e.expires_at_ms > now));
@@ -332,14 +343,14 @@ proptest! {
             put(&mut b, &user("u"), entry(n as u128, &"x".repeat(*len), 1000, &[]), 0);
         }
         let (want, bytes) = (b.entries("u"), b.bytes());
-        let mut open: Vec<_> = sizes.iter().map(|max| b.lease("u", "dev", *max, HOLD, 0)).collect();
+        let mut open: Vec<_> = sizes.iter().map(|max| b.lease("u", ("dev", 0), *max, HOLD, 0)).collect();
         let leased: Vec<u128> = open.iter().flat_map(|lease| ids(lease)).collect();
         prop_assert_eq!(leased.iter().collect::<BTreeSet<_>>().len(), leased.len(), "leased twice");
         while !open.is_empty() {
             let lease = open.swap_remove(seed % open.len());
             b.release("u", &ids(&lease));
         }
-        prop_assert_eq!(b.lease("u", "dev", usize::MAX, HOLD, 0), want);
+        prop_assert_eq!(b.lease("u", ("dev", 0), usize::MAX, HOLD, 0), want);
         prop_assert_eq!(b.bytes(), bytes);
     }
 }

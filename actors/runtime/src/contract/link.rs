@@ -229,7 +229,13 @@ pub async fn every_call_arrives_whole_and_has_its_answer<L: PeerLink>(to: &Linke
             PeerAnswer::NotServed,
         ),
         (
-            PeerCall::Lease { tenant: tenant.clone(), user: lease, device: device.clone(), hold_ms: 5_000 },
+            PeerCall::Lease {
+                tenant: tenant.clone(),
+                user: lease,
+                device: device.clone(),
+                holder: 1 << 100,
+                hold_ms: 5_000,
+            },
             PeerAnswer::Leased { kept: waiting("bob"), held: true },
         ),
         (

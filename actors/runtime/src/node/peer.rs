@@ -46,9 +46,10 @@ impl PeerNode for Node {
                 }
                 None => PeerAnswer::NotServed,
             },
-            PeerCall::Lease { tenant, user, device, hold_ms } => {
+            PeerCall::Lease { tenant, user, device, holder, hold_ms } => {
                 let now = clock_ms();
-                let lease = self.tenants().get(&tenant).map(|tenant| tenant.offline.lease(&user, &device, hold_ms));
+                let tenant = self.tenants().get(&tenant);
+                let lease = tenant.map(|tenant| tenant.offline.lease(&user, &device, holder, hold_ms));
                 let (entries, held) = lease.unwrap_or_default();
                 let kept = |entry: Entry| Kept {
                     user: user.clone(),

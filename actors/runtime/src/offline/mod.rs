@@ -9,7 +9,7 @@ mod message;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mics_domain::delivery::DeliveryId;
-use mics_domain::offline::{Entry, OfflineBuffer, OfflineLimits, Put};
+use mics_domain::offline::{Entry, Holder, OfflineBuffer, OfflineLimits, Put};
 use mics_domain::ports::LinkError;
 use mics_domain::recent::Recent;
 
@@ -138,10 +138,10 @@ impl Offline {
 
     /// Frames kept here for a device, oldest first; nobody else's for `hold_ms`. End it with [`Offline::settle`]. And
     /// whether somebody else holds more of them.
-    pub fn lease(&self, user: &str, device: &str, hold_ms: u64) -> (Vec<Entry>, bool) {
+    pub fn lease(&self, user: &str, device: &str, holder: Holder, hold_ms: u64) -> (Vec<Entry>, bool) {
         let (mut buffer, now) = (self.buffer(), clock_ms());
-        let held = buffer.is_held(user, device, now);
-        (buffer.lease(user, device, LEASE_BYTES, hold_ms, now), held)
+        let held = buffer.is_held(user, device, holder, now);
+        (buffer.lease(user, (device, holder), LEASE_BYTES, hold_ms, now), held)
     }
 
     /// The device has the frames `taken`; the `released` ones are free again.

@@ -41,6 +41,8 @@ pub struct Connection {
     pub received: Vec<usize>,
     pub acked: Vec<usize>,
     pub stalled: bool,
+    /// Its node knew the directory's time: without it, an older connection that registers again may look newer.
+    pub timely: bool,
     /// Its device went elsewhere without a word.
     pub left: bool,
     pub ended: Option<(Instant, End)>,

@@ -35,6 +35,8 @@ pub const TENANT: &str = "t";
 const TTL_MS: u64 = 3_600_000;
 const TICK: Duration = Duration::from_millis(50);
 const PING_EVERY: Duration = Duration::from_secs(8);
+/// A call that is under way for longer has failed.
+const AT_ONCE: Duration = Duration::from_millis(500);
 /// Until everything is on two nodes again.
 const REPLICATED: Duration = Duration::from_secs(25);
 
@@ -203,6 +205,7 @@ impl World {
         let node = self.members[instance].node.clone();
         let (Ok(place), Ok(handshake)) = (node.open_socket(), node.open_handshake()) else { return };
         let (name, device_id) = (user(device.0), format!("d{}", device.1));
+        let timely = (node.cluster_ms() - self.net.now_ms()).abs() < 1_000;
         let pipe = Pipe::default();
         let hello = Hello { tenant: TENANT.into(), token: name.clone(), device: device_id.clone() };
         session::open(node, hello, std::rc::Rc::new(pipe.clone()), place, handshake);
@@ -217,6 +220,7 @@ impl World {
             received: Vec::new(),
             acked: Vec::new(),
             stalled: false,
+            timely,
             left: false,
             ended: None,
         });
@@ -319,7 +323,7 @@ impl World {
         let reason = match end {
             End::Own => true,
             End::Closed(Some(4200)) => !member.open,
-            End::Closed(Some(4409)) => !is_present,
+            End::Closed(Some(4409)) => !is_present || !connection.timely || self.is_one_of_two(id),
             End::Closed(Some(4408)) | End::Closed(Some(4100)) => connection.stalled,
             End::Closed(Some(4429)) => true,
             End::Closed(_) => !is_present,
@@ -335,6 +339,16 @@ impl World {
             let pause = pause + self.random.between(100, 3_000);
             self.again.insert(device, Instant::now() + Duration::from_millis(pause));
         }
+    }
+
+    /// Its device connected twice at the same time: whichever is registered last stays.
+    fn is_one_of_two(&self, id: usize) -> bool {
+        let connection = &self.books.connections[id];
+        let same = |c: &Connection| (&c.user, &c.device) == (&connection.user, &connection.device);
+        let others = self.books.connections.iter().enumerate().filter(|(other, c)| *other != id && same(c));
+        others
+            .into_iter()
+            .any(|(_, c)| c.opened + AT_ONCE > connection.opened && connection.opened + AT_ONCE > c.opened)
     }
 
     /// Lets time pass; clients that lost their connection come back.
