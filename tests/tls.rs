@@ -65,14 +65,19 @@ struct Secured {
 
 impl Secured {
     fn start(name: &str, identity: &Identity) -> Secured {
+        Secured::start_as(name, identity, Mode::Dev, &[])
+    }
+
+    fn start_as(name: &str, identity: &Identity, mode: Mode, more: &[(&'static str, String)]) -> Secured {
         let files = Files::new(name, identity);
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let variables = [
+        let mut variables = vec![
             ("TLS_PORT", address.port().to_string()),
             ("TLS_CERT_FILE", files.path("tls.crt")),
             ("TLS_KEY_FILE", files.path("tls.key")),
         ];
-        Secured { gateway: Gateway::from_variables(&variables, Mode::Dev), address, files }
+        variables.extend_from_slice(more);
+        Secured { gateway: Gateway::from_variables(&variables, mode), address, files }
     }
 
     /// A connection whose handshake is still to be done.
@@ -118,6 +123,17 @@ fn clients_of_tls_1_2_and_1_3_send_and_receive() {
         }
     }
     assert_eq!(secured.refused(), 0);
+}
+
+#[test]
+fn metrics_stay_on_the_port_within_the_cluster() {
+    let identity = Identity::new();
+    let tenants = [("TENANT_AUTH_MAP", r#"{"t1":"http://127.0.0.1:1"}"#.to_owned())];
+    let secured = Secured::start_as("metrics", &identity, Mode::Gateway, &tenants);
+    let config = identity.client(rustls::ALL_VERSIONS);
+    let get = |path| http_get_over(Box::new(secured.dial(&config)), path).0;
+    assert_eq!(["/healthz", "/readyz", "/metrics", "/debug/actors"].map(get), [200, 200, 404, 404]);
+    assert_eq!(secured.gateway.get("/metrics").0, 200);
 }
 
 #[test]

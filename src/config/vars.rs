@@ -144,7 +144,7 @@ pub const VARS: &[Var] = &[
     var(Area::Node, "PORT", Kind::Port, "8080", "", "The listening port for HTTP, WebSocket and, unless `GRPC_PORT` is set, node gRPC. 0 = any free port."),
     var(Area::Node, "BIND_ADDRESS", Kind::Text, "[::]", "", "IP address to listen on; `[::]` = all interfaces, dual stack."),
     var(Area::Node, "GRPC_PORT", Kind::Port, "0", "", "Port of its own for node gRPC; 0 = share `PORT`."),
-    var(Area::Node, "TLS_PORT", Kind::Port, "0", "", "Port of its own for clients that come with TLS 1.2 or 1.3 (`wss://`): what `PORT` serves, without node gRPC; 0 = off. Needs `TLS_CERT_FILE` and `TLS_KEY_FILE`. See [ops/security.md](ops/security.md#tls)."),
+    var(Area::Node, "TLS_PORT", Kind::Port, "0", "", "Port of its own for clients that come with TLS 1.2 or 1.3 (`wss://`): what `PORT` serves, without node gRPC and metrics; 0 = off. Needs `TLS_CERT_FILE` and `TLS_KEY_FILE`. See [ops/security.md](ops/security.md#tls)."),
     var(Area::Node, "TLS_CERT_FILE", Kind::Text, "", "", "Path of a PEM file: the certificate of `TLS_PORT`, then those of the authorities between it and the root. Read again as `TENANTS_FILE` is, and shown to who connects from then on."),
     var(Area::Node, "TLS_KEY_FILE", Kind::Text, "", "", "Path of a PEM file: the certificate's private key (PKCS#8, PKCS#1 or SEC1, without a password). Read again with it."),
     var(Area::Node, "ADMIN_PORT", Kind::Port, "0", "", "Port of its own for the operator's endpoints and the admin API ([ops/admin.md](ops/admin.md)); 0 = off."),

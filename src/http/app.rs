@@ -13,7 +13,9 @@ use super::console;
 /// Which routes a listener offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
-    /// What everybody may see.
+    /// What clients may see.
+    Clients,
+    /// Plus the metrics, which name tenants and nodes.
     Public,
     /// Plus the debug views.
     Debug,
@@ -26,9 +28,11 @@ pub fn routes(config: &mut ServiceConfig, node: Arc<Node>, surface: Surface) {
     config.app_data(Data::from(node));
     config.route("/healthz", get().to(async || HttpResponse::Ok().content_type("text/plain").body("ok")));
     config.route("/readyz", get().to(ready));
-    config.route("/metrics", get().to(metrics));
     config.route("/{ws:(?i)ws/?}", get().to(not_a_handshake));
-    if surface != Surface::Public {
+    if surface != Surface::Clients {
+        config.route("/metrics", get().to(metrics));
+    }
+    if matches!(surface, Surface::Debug | Surface::Dev) {
         config.route("/debug/actors", get().to(actors));
         config.route("/debug/events", get().to(events));
         config.route(console::PATH, get().to(console::open));

@@ -91,6 +91,8 @@ pub fn serve(
     };
     let mut builder = builder.listen("mics", listener, plain)?;
     if let Some((listener, config)) = tls {
+        // Nothing stands in front of it that would keep the metrics in.
+        let site = Site { surface: if surface == Surface::Public { Surface::Clients } else { surface }, ..site };
         let secured = move || {
             let (site, config) = (site.clone(), config.clone());
             fn_factory(move || tls_worker(site.clone(), config.clone()))
