@@ -3,28 +3,28 @@
 //! more whether the user has come meanwhile. It must not decide whether a frame is to be kept.
 
 mod pending;
+mod place;
+mod tell;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-use mics_domain::delivery::{DeliveryId, Kept};
+use mics_domain::delivery::DeliveryId;
 use mics_domain::offline::Entry;
-use mics_domain::ports::{PeerAnswer, PeerCall, Route};
 
 use crate::members::{Homes, View};
 use crate::node::{Node, clock_ms};
 use crate::outbox::Frame;
-use crate::router::Freshness;
 use crate::session::Live;
 use crate::tenant::Tenant;
 
 use pending::{Claim, Owed, User};
+use place::place;
+use tell::{Devices, tell};
 
 pub use pending::Pending;
+pub use tell::Untold;
 
-/// Bytes of frames in one call to a peer, about.
-const CALL_BYTES: usize = 4 << 20;
 /// Users moved at a time when the cluster changes.
 const MOVE_USERS: usize = 64;
 
@@ -143,8 +143,9 @@ fn rehome(node: &Arc<Node>, tenant: &Arc<Tenant>, user: Arc<str>, from: Delivery
     node.control().spawn_fn(move || drop(actix_rt::spawn(async move { bring_home(&node, &tenant, vec![user]).await })));
 }
 
-/// Everything that is kept here for these users is to be brought to their homes (again).
-fn owe_all(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str>>) {
+/// Everything that is kept here for these users is to be brought to their homes (again): the homes may have changed, or
+/// another node sees the cluster differently.
+pub fn doubt(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str>>) {
     for user in users {
         node.pending.owe(&tenant.id, &user, node.members.homes(&tenant.id, &user).elsewhere, 0);
     }
@@ -158,7 +159,9 @@ async fn bring_home(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>
         true => Carried::default(),
         false => carry(node, tenant, &mut claims).await,
     };
-    Untold { hidden: carried.hidden, ..tell(node, tenant, users, &carried.silent).await }
+    let mut untold = tell(node, tenant, users, &carried.silent).await;
+    untold.hidden = carried.hidden;
+    untold
 }
 
 /// What came of an attempt to bring frames to their homes.
@@ -168,29 +171,6 @@ struct Carried {
     silent: HashSet<Arc<str>>,
     /// Users with frames that no home elsewhere has, and whom these are for.
     hidden: HashMap<Arc<str>, Devices>,
-}
-
-/// Devices of a user.
-#[derive(Debug)]
-enum Devices {
-    All,
-    These(HashSet<Arc<str>>),
-}
-
-impl Devices {
-    fn add(&mut self, entry: &Entry) {
-        match self {
-            Devices::These(devices) if !entry.devices.is_empty() => devices.extend(entry.devices.iter().cloned()),
-            _ => *self = Devices::All,
-        }
-    }
-
-    fn have(&self, device: &str) -> bool {
-        match self {
-            Devices::All => true,
-            Devices::These(devices) => devices.contains(device),
-        }
-    }
 }
 
 /// Brings frames to the homes that lack them, and forgets here what is safe there.
@@ -238,104 +218,6 @@ fn owed_to(homes: &[Arc<str>], owed: &Owed) -> Owed {
     homes.iter().filter_map(|home| Some((home.clone(), from(home)?))).collect()
 }
 
-/// What became of frames that were to be placed, by their indexes.
-#[derive(Default)]
-struct Placed {
-    /// Once for each peer that took the frame.
-    taken: Vec<usize>,
-    /// With each peer that gave no answer about the frame.
-    silent: Vec<(usize, Arc<str>)>,
-}
-
-impl Placed {
-    fn silent_peers(&self) -> HashSet<Arc<str>> {
-        self.silent.iter().map(|(_, endpoint)| endpoint.clone()).collect()
-    }
-}
-
-/// Asks the peers at these endpoints, per frame, to keep them; all peers at once.
-async fn place(node: &Arc<Node>, tenant: &Tenant, items: &[Item], to: &[Vec<Arc<str>>]) -> Placed {
-    let mut by_endpoint: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
-    for (index, endpoints) in to.iter().enumerate() {
-        endpoints.iter().for_each(|endpoint| by_endpoint.entry(endpoint.clone()).or_default().push(index));
-    }
-    let peers = by_endpoint.into_iter().map(|(endpoint, indexes)| place_at(node, tenant, items, endpoint, indexes));
-    let mut placed = Placed::default();
-    for at in join_all(peers).await {
-        placed.taken.extend(at.taken);
-        placed.silent.extend(at.silent);
-    }
-    tenant.offline.count_placed(placed.taken.len());
-    placed
-}
-
-async fn place_at(
-    node: &Arc<Node>,
-    tenant: &Tenant,
-    items: &[Item],
-    endpoint: Arc<str>,
-    indexes: Vec<usize>,
-) -> Placed {
-    let mut placed = Placed::default();
-    let mut calls = calls_of(items, indexes).into_iter();
-    for indexes in calls.by_ref() {
-        let now = clock_ms();
-        let kept = indexes.iter().map(|index| to_peer(&items[*index], now)).collect();
-        let call = PeerCall::Place { tenant: tenant.id.clone(), kept, view: node.members.digest() };
-        let answer = node.router().call(&endpoint, call).await;
-        if let Ok(PeerAnswer::Placed(taken)) = answer {
-            placed.taken.extend(indexes.into_iter().zip(taken).filter(|(_, taken)| *taken).map(|(index, _)| index));
-            continue;
-        }
-        match answer {
-            // Tenants come to the nodes one after the other.
-            Ok(PeerAnswer::NotServed) => {}
-            Ok(_) => node.members.forget(&endpoint),
-            Err(error) => {
-                tenant.offline.not_placed(&error, indexes.len());
-                // A node that leaves no longer hears who else has gone.
-                if node.draining() {
-                    node.members.forget(&endpoint);
-                }
-            }
-        }
-        placed.silent.extend(indexes.into_iter().map(|index| (index, endpoint.clone())));
-        break;
-    }
-    placed.silent.extend(calls.flatten().map(|index| (index, endpoint.clone())));
-    placed
-}
-
-/// Splits what goes to one peer into calls of a bearable size.
-fn calls_of(items: &[Item], indexes: Vec<usize>) -> Vec<Vec<usize>> {
-    let mut calls: Vec<Vec<usize>> = Vec::new();
-    let mut bytes = usize::MAX;
-    for index in indexes {
-        let size = items[index].1.frame.len();
-        match calls.last_mut() {
-            Some(call) if bytes + size <= CALL_BYTES => {
-                call.push(index);
-                bytes += size;
-            }
-            _ => {
-                calls.push(vec![index]);
-                bytes = size;
-            }
-        }
-    }
-    calls
-}
-
-fn to_peer((user, entry): &Item, now_ms: u64) -> Kept {
-    Kept {
-        user: user.clone(),
-        id: entry.id,
-        frame: entry.frame.clone(),
-        ttl_ms: entry.expires_at_ms.saturating_sub(now_ms),
-        devices: entry.devices.clone(),
-    }
-}
-
 /// Before live messages go to these users on other nodes: for whom something older waits, that is brought to the homes and
 /// told. Returns those who still may not know of it, with the endpoints that could not be told: a live message must not
 /// overtake what waits there.
@@ -344,91 +226,12 @@ pub async fn unseen(node: &Arc<Node>, tenant: &Arc<Tenant>, users: &[Arc<str>]) 
     if waiting.is_empty() { Untold::default() } else { bring_home(node, tenant, waiting).await }
 }
 
-/// Users who may not know of something that is kept for them.
-#[derive(Debug, Default)]
-pub struct Untold {
-    /// Each with the endpoints that did not answer.
-    users: HashMap<Arc<str>, HashSet<Arc<str>>>,
-    /// Users of whom something older is only here: these devices elsewhere may not come by it, though they were told.
-    hidden: HashMap<Arc<str>, Devices>,
-    /// The directory is away: there may be others.
-    directory_away: bool,
-}
-
-impl Untold {
-    /// `routes`: the user's.
-    pub fn at(&self, user: &str, endpoint: &str, routes: &[Route]) -> bool {
-        let there = || routes.iter().filter(|route| *route.at.endpoint == *endpoint);
-        self.users.get(user).is_some_and(|endpoints| endpoints.contains(endpoint))
-            || self.hidden.get(user).is_some_and(|devices| there().any(|route| devices.have(&route.device)))
-    }
-}
-
-/// Tells these users that something is kept for them, and remembers who could not be told. `silent`: peers that
-/// have just not answered; they cost one deadline, not two.
-async fn tell(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>, silent: &HashSet<Arc<str>>) -> Untold {
-    let marks = node.pending.marks_of(&tenant.id, &users);
-    let untold = nudge(node, tenant, users, silent).await;
-    node.pending.seen(marks.into_iter().filter(|((_, user), _)| !untold.users.contains_key(user)));
-    if !untold.users.is_empty() {
-        node.pending.mark(&tenant.id, untold.users.keys().cloned());
-    }
-    untold
-}
-
-/// Tells the sessions of these users, wherever they are, that something is kept for them. It closes the race between
-/// "nobody is there" and "just connected": the look comes after the frame was kept.
-async fn nudge(node: &Arc<Node>, tenant: &Arc<Tenant>, users: Vec<Arc<str>>, silent: &HashSet<Arc<str>>) -> Untold {
-    users.iter().for_each(|user| tenant.sessions.nudge(user));
-    let mut untold = Untold::default();
-    if node.directory.standalone() || users.is_empty() {
-        return untold;
-    }
-    let (router, id) = (node.router(), &tenant.id);
-    let mut routes = router.elsewhere_or_dead(id, &users, Freshness::Fresh).await;
-    if routes.is_none() {
-        untold.directory_away = true;
-        untold.users.extend(users.iter().map(|user| (user.clone(), HashSet::new())));
-        routes = router.elsewhere_or_dead(id, &users, Freshness::Cached).await;
-    }
-    let mut by_endpoint: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
-    for (user, routes) in users.iter().zip(routes.unwrap_or_default()) {
-        for route in routes.iter() {
-            // Until the entries of a dead node are removed it may come back with them.
-            if node.members.is_dead(&route.at) || silent.contains(&route.at.endpoint) {
-                untold.users.entry(user.clone()).or_default().insert(route.at.endpoint.clone());
-                continue;
-            }
-            let users = by_endpoint.entry(route.at.endpoint.clone()).or_default();
-            if users.last() != Some(user) {
-                users.push(user.clone());
-            }
-        }
-    }
-    let calls = by_endpoint.into_iter().map(|(endpoint, users)| async move {
-        let call = PeerCall::Nudge { tenant: id.clone(), users: users.clone() };
-        let told = node.router().call(&endpoint, call).await.is_ok();
-        (endpoint, if told { Vec::new() } else { users })
-    });
-    for (endpoint, users) in join_all(calls).await {
-        for user in users {
-            untold.users.entry(user).or_default().insert(endpoint.clone());
-        }
-    }
-    untold
-}
-
-/// Another node, which sees the cluster differently, had frames kept here: they are looked at again.
-pub fn doubt(node: &Node, tenant: &Tenant, users: impl IntoIterator<Item = Arc<str>>) {
-    owe_all(node, tenant, users);
-}
-
 /// The cluster changed: the frames of users whose homes have changed with it are looked at again.
 pub fn rehome_all(node: &Arc<Node>, before: &View) {
     for tenant in node.tenants().iter() {
         let mut users = tenant.offline.users();
         users.retain(|user| node.members.homes_changed(before, &tenant.id, user));
-        owe_all(node, &tenant, users);
+        doubt(node, &tenant, users);
     }
     retry(node);
 }
@@ -437,7 +240,7 @@ pub fn rehome_all(node: &Arc<Node>, before: &View) {
 pub async fn hand_over(node: &Arc<Node>) {
     for tenant in node.tenants().with_retired() {
         for users in tenant.offline.users().chunks(MOVE_USERS) {
-            owe_all(node, &tenant, users.to_vec());
+            doubt(node, &tenant, users.to_vec());
             bring_home(node, &tenant, users.to_vec()).await;
         }
     }
