@@ -1,6 +1,8 @@
 //! The log lines about what did not get through to another node: per peer, and for each status a line now and then, so that
 //! a peer that is gone does not fill the disk. Must not log more of a message than its id.
 
+use std::sync::Arc;
+
 use mics_actors::node::clock_ms;
 use mics_domain::ports::PeerCall;
 use mics_proto::message::MessageRequest;
@@ -70,9 +72,9 @@ pub(super) fn failure(peer: &Peer, forward: &Forward, attempt: u8, code: Code) {
 /// A call about the offline buffer, as far as a line needs it.
 pub(super) struct Buffered {
     about: About,
-    tenant: String,
+    tenant: Arc<str>,
     /// Of several the first.
-    user: String,
+    user: Arc<str>,
 }
 
 impl Buffered {
@@ -83,7 +85,7 @@ impl Buffered {
             PeerCall::Lease { tenant, user, .. } => (About::Drain, tenant, user),
             _ => return None,
         };
-        Some(Buffered { about, tenant: tenant.to_string(), user: user.to_string() })
+        Some(Buffered { about, tenant: tenant.clone(), user: user.clone() })
     }
 
     pub fn failed(&self, peer: &Peer, code: Code) {

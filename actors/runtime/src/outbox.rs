@@ -154,6 +154,10 @@ impl Outbox {
     /// Queues a kept message, ahead of live deliveries that are held back, except for older ones: after those it was kept.
     pub fn kept(self: &Arc<Self>, frame: Frame) -> Pushed {
         let mut state = self.state();
+        if matches!(state.phase, Phase::Closing | Phase::Closed) {
+            // Behind the close frame nothing is written: what is held is given back at the end.
+            return Pushed::Closed;
+        }
         let is_older = |entry: &Entry| entry.delivery.is_some_and(|(id, _)| id < frame.id);
         if let Some(held) = state.held.take_if(|held| held.iter().any(is_older)) {
             let (older, newer): (VecDeque<Entry>, VecDeque<Entry>) = held.into_iter().partition(is_older);
@@ -399,10 +403,13 @@ mod tests {
 
     const LIMIT: usize = 1_000;
 
-    /// A socket that takes so many bytes a call.
-    struct Takes(usize);
+    /// A socket that takes so many bytes a call, and has encrypted so many more.
+    struct Socket {
+        takes: usize,
+        committed: usize,
+    }
 
-    impl Wire for Takes {
+    impl Wire for Socket {
         fn poll_incoming(&self, _: &mut Context<'_>) -> Poll<Option<Incoming>> {
             Poll::Pending
         }
@@ -412,10 +419,14 @@ mod tests {
         }
 
         fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
-            match frames.iter().map(|frame| frame.len()).sum::<usize>().min(self.0) {
+            match frames.iter().map(|frame| frame.len()).sum::<usize>().min(self.takes) {
                 0 => Err(io::ErrorKind::WouldBlock.into()),
                 taken => Ok(taken),
             }
+        }
+
+        fn committed(&self) -> usize {
+            self.committed
         }
 
         fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -423,6 +434,11 @@ mod tests {
         }
 
         fn shutdown(&self) {}
+    }
+
+    /// A socket that takes so many bytes a call.
+    fn takes(takes: usize) -> Socket {
+        Socket { takes, committed: 0 }
     }
 
     fn outbox() -> Arc<Outbox> {
@@ -440,7 +456,7 @@ mod tests {
     fn what_waits_behind_a_frame_larger_than_the_outbox_is_no_sign_of_a_slow_reader() {
         let outbox = outbox();
         assert_eq!(outbox.deliver(delivery(1, 5 * LIMIT), Urgency::Interactive), Pushed::Accepted);
-        assert_eq!(outbox.flush(&Takes(0)), Flushed::Blocked);
+        assert_eq!(outbox.flush(&takes(0)), Flushed::Blocked);
         assert_eq!(outbox.control(vec![0; 100].into()), Pushed::Accepted);
         assert_eq!(outbox.deliver(delivery(2, LIMIT), Urgency::Interactive), Pushed::Overflow);
     }
@@ -457,35 +473,8 @@ mod tests {
         let given_back = outbox.begin_close(&close, false);
         assert_eq!(given_back.iter().map(|frame| frame.id).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(outbox.queued_bytes(), frame::close(&close).len() + OVERHEAD);
-        assert_eq!(outbox.flush(&Takes(usize::MAX)), Flushed::ClosedDone);
+        assert_eq!(outbox.flush(&takes(usize::MAX)), Flushed::ClosedDone);
         assert_eq!(outbox.queued_bytes(), 0);
-    }
-
-    /// Is full, and has encrypted so many bytes more than it could send.
-    struct Committed(usize);
-
-    impl Wire for Committed {
-        fn poll_incoming(&self, _: &mut Context<'_>) -> Poll<Option<Incoming>> {
-            Poll::Pending
-        }
-
-        fn poll_leaving(&self, _: &mut Context<'_>) -> Poll<()> {
-            Poll::Pending
-        }
-
-        fn try_write_vectored(&self, _: &[IoSlice<'_>]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-
-        fn committed(&self) -> usize {
-            self.0
-        }
-
-        fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-
-        fn shutdown(&self) {}
     }
 
     #[test]
@@ -495,7 +484,7 @@ mod tests {
             for id in 1..=3 {
                 outbox.deliver(delivery(id, 100), Urgency::Interactive);
             }
-            assert_eq!(outbox.flush(&Committed(committed)), Flushed::Blocked);
+            assert_eq!(outbox.flush(&Socket { takes: 0, committed }), Flushed::Blocked);
             assert_eq!(outbox.begin_close(&Close::Replaced, false).len(), 3 - stay, "{committed} bytes");
             assert_eq!(outbox.finish().len(), stay, "{committed} bytes");
         }
@@ -520,8 +509,9 @@ mod tests {
         outbox.deliver(delivery(1, 100), Urgency::Interactive);
         outbox.close_from_outside(&Close::Kicked);
         outbox.take_nudge();
+        assert_eq!(outbox.kept(delivery(2, 100)), Pushed::Closed);
         assert!(outbox.release(), "the session need not look again");
-        assert_eq!(outbox.flush(&Takes(usize::MAX)), Flushed::ClosedDone);
+        assert_eq!(outbox.flush(&takes(usize::MAX)), Flushed::ClosedDone);
         assert_eq!(outbox.finish().iter().map(|frame| frame.id).collect::<Vec<_>>(), [1]);
     }
 }

@@ -198,8 +198,9 @@ async fn carry(node: &Arc<Node>, tenant: &Arc<Tenant>, claims: &mut [Claim<'_>])
         let oldest = failed[by[index]].entry(endpoint).or_insert(items[index].1.id);
         *oldest = items[index].1.id.min(*oldest);
     }
-    for ((user, entry), lacking) in items.iter().zip(lacking) {
-        let homes = node.members.homes(&tenant.id, user);
+    // Not those of before: a node that leaves says so when it is asked.
+    let homes = homes_of(node, tenant, &items);
+    for (((user, entry), lacking), homes) in items.iter().zip(lacking).zip(homes) {
         // Without any home nothing is safe anywhere but here.
         if lacking == 0 && !homes.here && !homes.elsewhere.is_empty() {
             tenant.offline.forget(user, &[entry.id]);
